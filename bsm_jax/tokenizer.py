@@ -153,8 +153,9 @@ _DECODE = np.frombuffer(
 def decode(ids: np.ndarray | Sequence[int]) -> str:
   """Ids to the vocabulary's text, specials included: the inverse of `document_text` after encoding."""
   ids = np.asarray(ids)
-  if ids.size and (ids.min() < 0 or ids.max() >= VOCAB_SIZE):
-    raise TokenizerError(f"token id {int(ids.max())} is outside the vocabulary of {VOCAB_SIZE}")
+  outside = ids[(ids < 0) | (ids >= VOCAB_SIZE)]
+  if outside.size:
+    raise TokenizerError(f"token id {int(outside[0])} is outside the vocabulary of {VOCAB_SIZE}")
   if ids.size and ids.min() >= FIRST_NUCLEOTIDE and ids.max() < FIRST_RESERVED:
     return _DECODE[ids].tobytes().decode("ascii")
   return "".join(VOCABULARY[i] for i in ids)
@@ -195,19 +196,25 @@ def encode_document(
 def split_document(tokens: np.ndarray) -> list[tuple[Modality, np.ndarray]]:
   """A document's tokens back to its typed, encoded sequences: the inverse of `join_document`.
 
+  Args:
+    tokens: one document, flat; `<bos>`, `<eos>` and padding may frame it.
+
   Raises:
-    TokenizerError: where a sequence does not begin with a modality tag, or a special token stands inside one.
+    TokenizerError: where a sequence does not begin with a modality tag, or a special or reserved token stands inside
+      one. Two documents in a row are an error for the same reason.
   """
-  tokens = np.asarray(tokens)
-  body = tokens[(tokens != BOS) & (tokens != EOS) & (tokens != PAD)]
+  body = np.trim_zeros(np.asarray(tokens))  # <pad> is id 0
+  body = body[body[:1].tolist() == [BOS] :]
+  body = body[: body.size - (body[-1:].tolist() == [EOS])]
   parts = []
   for piece in np.split(body, np.flatnonzero(body == SEP)):
     piece = piece[1:] if piece.size and piece[0] == SEP else piece
     if not piece.size or piece[0] not in Modality.__members__.values():
       raise TokenizerError(f"a sequence must begin with a modality tag, not {decode(piece[:10])!r}")
-    if (piece[1:] < FIRST_NUCLEOTIDE).any() and (piece[1:][piece[1:] < FIRST_NUCLEOTIDE] != UNK).any():
+    letters = piece[1:]
+    if (((letters < FIRST_NUCLEOTIDE) & (letters != UNK)) | (letters >= FIRST_RESERVED)).any():
       raise TokenizerError(f"a special token stands inside a sequence: {decode(piece)[:80]!r}")
-    parts.append((Modality(int(piece[0])), piece[1:]))
+    parts.append((Modality(int(piece[0])), letters))
   return parts
 
 
@@ -225,8 +232,11 @@ def write_sentencepiece(path: str | os.PathLike) -> None:
   """Writes the vocabulary as a SentencePiece CHAR model (a serialized `ModelProto`).
 
   `<bos>`, `<eos>` and `<pad>` are control pieces (`encode(text, add_bos=True, add_eos=True)`); the modality tags and
-  `<sep>` are user-defined pieces, found in the text. The proto is built directly: a trainer would refuse a vocabulary
-  that has no sentence to count letters in. https://github.com/google/sentencepiece/blob/master/src/sentencepiece_model.proto
+  `<sep>` are user-defined pieces, found in the text. The model reads the canonical text of `document_text`: raw `u` and
+  ambiguity codes are unknown to it, and SentencePiece writes one `<unk>` for a whole run of unknown letters.
+
+  The proto is built directly: a trainer would refuse a vocabulary that has no sentence to count letters in.
+  https://github.com/google/sentencepiece/blob/master/src/sentencepiece_model.proto
   """
   from sentencepiece import sentencepiece_model_pb2 as pb  # pylint: disable=g-import-not-at-top
 
@@ -258,7 +268,7 @@ def write_hugging_face(folder: str | os.PathLike) -> None:
   The text is split into single characters and the special tokens, looked up in a WordLevel table, and framed by
   `<bos>` and `<eos>` when special tokens are asked for.
   """
-  from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers, processors  # pylint: disable=g-import-not-at-top
+  from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors  # pylint: disable=g-import-not-at-top
 
   folder = pathlib.Path(folder)
   folder.mkdir(parents=True, exist_ok=True)
@@ -269,6 +279,7 @@ def write_hugging_face(folder: str | os.PathLike) -> None:
       normalizers.Replace(Regex(f"[{AMBIGUOUS_NUCLEOTIDES}]"), "n"),
   ])
   tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
+  tokenizer.decoder = decoders.Fuse()  # without a decoder, tokens are joined by spaces
   tokenizer.add_special_tokens([AddedToken(t, special=True, normalized=False) for t in SPECIAL_TOKENS])
   tokenizer.post_processor = processors.TemplateProcessing(
       single="<bos> $A <eos>",

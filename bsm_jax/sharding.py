@@ -1,0 +1,73 @@
+"""Where arrays lie: the device mesh, and ordered (regex, PartitionSpec) rules for parameters and optimizer state."""
+
+import re
+from collections.abc import Sequence
+
+import jax
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+AXES = ("data", "fsdp", "model")
+
+# First match wins; paths read like `layers/qkv`. Optimizer moments end in the path of their parameter and follow it.
+RULES: tuple[tuple[str, PartitionSpec], ...] = (
+    (r"embedding$", PartitionSpec(None, "fsdp")),
+    (r"layers/(qkv|gate_up)$", PartitionSpec(None, "fsdp", "model")),
+    (r"layers/(attention_out|down)$", PartitionSpec(None, "model", "fsdp")),
+    (r"norm$", PartitionSpec()),
+    (r"(^|/)(step|count)$", PartitionSpec()),
+)
+
+BATCH_SPEC = PartitionSpec(("data", "fsdp"))
+
+
+def make_mesh(shape: Sequence[int], devices: Sequence[jax.Device] | None = None) -> Mesh:
+  """A mesh with axes `data`, `fsdp`, `model`.
+
+  Args:
+    shape: sizes of the three axes; one of them may be -1, for all the devices that are left.
+    devices: all of them by default.
+
+  Raises:
+    ValueError: the sizes do not multiply to the number of devices.
+  """
+  devices = list(jax.devices() if devices is None else devices)
+  sizes = list(shape)
+  known = 1
+  for size in sizes:
+    known *= size if size > 0 else 1
+  if len(sizes) != 3 or sizes.count(-1) > 1 or any(s == 0 or s < -1 for s in sizes):
+    raise ValueError(f"mesh {tuple(shape)}: give sizes of (data, fsdp, model), at most one of them -1")
+  if -1 in sizes:
+    sizes[sizes.index(-1)] = len(devices) // known
+  if sizes[0] * sizes[1] * sizes[2] != len(devices):
+    raise ValueError(f"mesh {tuple(shape)} over (data, fsdp, model) does not fit {len(devices)} devices")
+  return jax.make_mesh(tuple(sizes), AXES, axis_types=(AxisType.Auto,) * 3, devices=devices)
+
+
+def spec_for(path: str, rules: Sequence[tuple[str, PartitionSpec]] = RULES) -> PartitionSpec:
+  """The PartitionSpec of the first rule that matches.
+
+  Raises:
+    ValueError: no rule matches: a new parameter must be placed on purpose.
+  """
+  for pattern, spec in rules:
+    if re.search(pattern, path):
+      return spec
+  raise ValueError(f"no sharding rule for {path!r}: add one to bsm_jax.sharding.RULES")
+
+
+def tree_shardings(tree, mesh: Mesh, rules: Sequence[tuple[str, PartitionSpec]] = RULES):
+  """A NamedSharding for every leaf of a tree of parameters, optimizer state, or both."""
+  place = lambda path, _: NamedSharding(
+      mesh, spec_for(jax.tree_util.keystr(path, simple=True, separator="/"), rules)
+  )
+  return jax.tree_util.tree_map_with_path(place, tree)
+
+
+def batch_sharding(mesh: Mesh) -> NamedSharding:
+  """Rows of a batch, spread over `data` and `fsdp`."""
+  return NamedSharding(mesh, BATCH_SPEC)
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+  return NamedSharding(mesh, PartitionSpec())

@@ -1,0 +1,100 @@
+"""Checkpoints: the only file that knows Orbax.
+
+A checkpoint is a composite of `state` (step, params, opt_state), `data` (JSON: where the input stands) and `meta`
+(JSON: config, vocabulary hash, round, tokens seen). Orbax writes into a temporary folder and renames it when all is
+there, so a run killed at any moment finds its previous checkpoint.
+"""
+
+import dataclasses
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+from etils import epath
+
+
+@dataclasses.dataclass(frozen=True)
+class Checkpoint:
+  """What a checkpoint holds; see the module's docstring."""
+
+  step: int
+  state: Any
+  data: dict
+  meta: dict
+
+
+class CheckpointError(ValueError):
+  """A checkpoint that cannot be used; the message names it and the remedy."""
+
+
+class Checkpointer:
+  """Saves and restores the checkpoints of one run directory."""
+
+  def __init__(self, folder: str | epath.Path, *, every_steps: int = 1, keep: int = 2):
+    """Args: folder for the checkpoints; steps between them; how many to keep."""
+    self.folder = epath.Path(folder)
+    options = ocp.CheckpointManagerOptions(
+        save_interval_steps=every_steps, max_to_keep=keep, enable_async_checkpointing=True, create=True
+    )
+    self._manager = ocp.CheckpointManager(self.folder.resolve(), options=options)
+
+  def due(self, step: int) -> bool:
+    """Whether `save` would write a checkpoint for this step."""
+    return self._manager.should_save(step)
+
+  def save(self, checkpoint: Checkpoint, *, force: bool = False) -> bool:
+    """Hands the checkpoint to a background writer if one is due (or forced); call it every step.
+
+    Returns:
+      whether a checkpoint is being written.
+    """
+    if force and self._manager.latest_step() == checkpoint.step:
+      return False
+    items = ocp.args.Composite(
+        state=ocp.args.StandardSave(checkpoint.state),
+        data=ocp.args.JsonSave(checkpoint.data),
+        meta=ocp.args.JsonSave(checkpoint.meta),
+    )
+    return self._manager.save(checkpoint.step, args=items, force=force)
+
+  def latest_step(self) -> int | None:
+    """Step of the newest complete checkpoint."""
+    return self._manager.latest_step()
+
+  def meta(self) -> dict:
+    """The JSON `meta` of the newest checkpoint."""
+    step = self._require_step()
+    return self._manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore())).meta
+
+  def restore(self, abstract_state) -> Checkpoint:
+    """The newest checkpoint, laid out on devices as `abstract_state` (ShapeDtypeStructs with shardings) says.
+
+    Raises:
+      CheckpointError: there is none.
+    """
+    step = self._require_step()
+    items = ocp.args.Composite(
+        state=ocp.args.StandardRestore(abstract_state), data=ocp.args.JsonRestore(), meta=ocp.args.JsonRestore()
+    )
+    restored = self._manager.restore(step, args=items)
+    return Checkpoint(step, restored.state, restored.data, restored.meta)
+
+  def wait(self) -> None:
+    """Blocks until everything handed to `save` is on disk."""
+    self._manager.wait_until_finished()
+
+  def close(self) -> None:
+    """Waits for the background writer and stops it."""
+    self._manager.wait_until_finished()
+    self._manager.close()
+
+  def _require_step(self) -> int:
+    step = self._manager.latest_step()
+    if step is None:
+      raise CheckpointError(f"no complete checkpoint in {self.folder}")
+    return step
+
+
+def abstract(tree, shardings):
+  """ShapeDtypeStructs of a tree of arrays (or of other ShapeDtypeStructs) with the given shardings."""
+  return jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), tree, shardings)

@@ -1,0 +1,266 @@
+"""Builds training rows from public files: sources to documents, documents to rows.
+
+  python -m data_pipelines.build --config=configs/data/miniature.py --config.release=DIR --out=DIR
+
+writes `OUT/documents/<corpus>/<version>/` (TFDS datasets in array_record), `OUT/documents/splits.npz` and
+`OUT/rows/<row_set>/` (rows and `corpus.json`). What is complete and was made from the same config and files is kept, so
+that a build that was stopped goes on when the same command is run again. Every part is written elsewhere and moved into
+place when it is whole.
+"""
+
+import contextlib
+import dataclasses
+import fcntl
+import hashlib
+import json
+import os
+import pathlib
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from absl import app, flags
+from ml_collections import config_flags
+
+from bsm_jax import tokenizer
+from data_pipelines import corpora, documents, pack, rows, sources as sources_lib, views
+from data_pipelines.errors import InputError
+from data_pipelines.genes import REASONS
+from data_pipelines.pack import BuildError
+from data_pipelines.report import table
+from data_pipelines.splits import SPLITS, SplitConfig
+
+_CONFIG = config_flags.DEFINE_config_file("config", None, "What to build: a file under configs/data.")
+_OUT = flags.DEFINE_string("out", None, "Where documents and rows go; made where it does not exist.")
+_OVERWRITE = flags.DEFINE_bool("overwrite", False, "Build anew what was built from another config or other files.")
+
+CREATED_BY = f"data_pipelines.build {corpora.VERSION}"
+_WORK = ".building-"
+
+
+class ConfigError(ValueError):
+  """A config that says nothing that can be built."""
+
+
+@dataclasses.dataclass(frozen=True)
+class BuildConfig:
+  """The config as the build uses it.
+
+  Attributes:
+    context: tokens in a row.
+    sources: files to read.
+    documents: what becomes a document, and the splits.
+    row_sets: name to row set.
+  """
+
+  context: int
+  sources: list[sources_lib.Source]
+  documents: documents.DocumentsConfig
+  row_sets: dict[str, views.RowSet]
+
+  @classmethod
+  def parse(cls, config: Mapping[str, Any]) -> "BuildConfig":
+    """From the dictionary that a file under configs/data makes.
+
+    Keys: `context`, `seed` (of row sets that have none of their own), `sources` (see `sources.py`), `documents` (see
+    `documents.DocumentsConfig`), `row_sets` (see `views.RowSet` and its subclasses), and text, such as a folder, that
+    paths in `sources` may refer to as `{key}`.
+
+    Raises:
+      ConfigError, SourceError, RowSetError: naming the entry and what it may be.
+      InputError: a source's file does not exist.
+    """
+    if not config.get("row_sets"):
+      raise ConfigError("config.row_sets is empty: name at least one row set")
+    chosen = dict(config.get("documents", {}))
+    splits = _dataclass(SplitConfig, chosen.pop("splits", {}), "config.documents.splits")
+    variables = {k: v for k, v in config.items() if v is None or isinstance(v, str)}
+    context, seed = config["context"], config.get("seed", 0)
+    return cls(
+        context=context,
+        sources=sources_lib.parse_sources(config["sources"], variables),
+        documents=_dataclass(documents.DocumentsConfig, chosen | {"splits": splits}, "config.documents"),
+        row_sets={
+            name: views.parse_row_set(name, {"seed": seed} | dict(spec), context)
+            for name, spec in config["row_sets"].items()
+        },
+    )
+
+
+def _dataclass(kind: type, values: Mapping[str, Any], where: str) -> Any:
+  known = [f.name for f in dataclasses.fields(kind)]
+  if unknown := sorted(set(values) - set(known)):
+    raise ConfigError(f"{where}: no such key: {', '.join(unknown)}; it may have {', '.join(known)}")
+  return kind(**values)
+
+
+def build(config: BuildConfig, out: str | os.PathLike, *, overwrite: bool = False) -> None:
+  """Builds all documents and row sets of a config.
+
+  Args:
+    config: what to build.
+    out: the output folder.
+    overwrite: build anew what is there from another config or other files.
+
+  Raises:
+    InputError: a source cannot be used.
+    BuildError: `out` holds something built from another config, another build is writing there, or the disk is full.
+  """
+  out = pathlib.Path(out)
+  out.mkdir(parents=True, exist_ok=True)
+  with _work_folder(out) as work:
+    try:
+      documents_from = _build_documents(config, out, work, overwrite)
+      for name, row_set in config.row_sets.items():
+        _build_rows(name, row_set, config.context, documents_from, out, work, overwrite)
+    except Exception as error:
+      if not isinstance(error, BuildError) and (full := pack.disk_error(error, out)) is not None:
+        raise full from error
+      raise
+  print(_summary(config, out))
+
+
+@contextlib.contextmanager
+def _work_folder(out: pathlib.Path) -> Iterator[pathlib.Path]:
+  """A temporary folder on the same disk, under a lock; what a killed build left behind is removed first."""
+  with open(out / ".lock", "w", encoding="ascii") as lock:
+    try:
+      fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+      raise BuildError(f"{out}: another build is writing here. Wait for it, or choose another --out.") from None
+    for left in out.glob(_WORK + "*"):
+      shutil.rmtree(left)
+    work = pathlib.Path(tempfile.mkdtemp(prefix=_WORK, dir=out))
+    try:
+      yield work
+    finally:
+      shutil.rmtree(work, ignore_errors=True)
+
+
+def _build_documents(config: BuildConfig, out: pathlib.Path, work: pathlib.Path, overwrite: bool) -> dict:
+  made_from = {
+      "config": dataclasses.asdict(config.documents),
+      "sources": sources_lib.describe(config.sources),
+      "source_options": {
+          s.name: {"kind": s.kind, "modality": s.modality and s.modality.name.lower(), "taxon": s.taxon,
+                   "transl_table": s.transl_table, "missing_contig": s.missing_contig} for s in config.sources
+      },
+      "version": corpora.VERSION,
+  }
+  wanted = []
+  for corpus in sorted({r.corpus for r in config.row_sets.values()}):
+    target = out / "documents" / corpus / corpora.VERSION
+    if _is_done(f"documents of {corpus}", target, target / "metadata.json", made_from, overwrite):
+      print(f"documents of {corpus}: complete, nothing to do")
+    else:
+      wanted.append(corpus)
+  if wanted:
+    built = documents.build(config.sources, config.documents, work, wanted, made_from)
+    (out / "documents").mkdir(exist_ok=True)
+    os.replace(built / "splits.npz", out / "documents" / "splits.npz")
+    for corpus in wanted:
+      _move(built / corpus / corpora.VERSION, out / "documents" / corpus / corpora.VERSION, work)
+  return made_from
+
+
+def _build_rows(
+    name: str, row_set: views.RowSet, context: int, documents_from: dict, out: pathlib.Path, work: pathlib.Path,
+    overwrite: bool,
+) -> None:
+  made_from = {
+      "row_set": dataclasses.asdict(row_set), "context": context, "vocabulary_hash": tokenizer.vocabulary_hash(),
+      "documents": hashlib.sha256(json.dumps(documents_from, sort_keys=True).encode()).hexdigest(),
+      "version": corpora.VERSION,
+  }
+  target = out / "rows" / name
+  if _is_done(f"rows of {name}", target, target / "corpus.json", made_from, overwrite):
+    print(f"rows of {name}: complete, nothing to do")
+    return
+  started = time.monotonic()
+  folder = work / "rows" / name
+  folder.mkdir(parents=True)
+  made = rows.build(name, row_set, context, out / "documents", folder, made_from, CREATED_BY)
+  _move(folder, target, work)
+  total = sum(s["rows"] for s in made["splits"].values())
+  print(f"rows of {name}: {total:,} rows in {time.monotonic() - started:.1f} s", flush=True)
+
+
+def _is_done(what: str, target: pathlib.Path, description: pathlib.Path, made_from: dict, overwrite: bool) -> bool:
+  """Whether `target` was made from the same; raises BuildError where it was made from something else."""
+  if not target.exists():
+    return False
+  before = json.loads(description.read_text())["made_from"] if description.exists() else {}
+  differences = _differences(before, json.loads(json.dumps(made_from)))
+  if differences and not overwrite:
+    listed = "\n  ".join(differences[:10]) + (f"\n  and {len(differences) - 10} more" if len(differences) > 10 else "")
+    raise BuildError(
+        f"{target}: {what} are there, but were built from something else:\n  {listed}\n"
+        "Choose another --out, or pass --overwrite to build them anew."
+    )
+  return not differences
+
+
+def _differences(before: Any, now: Any, key: str = "") -> list[str]:
+  """`key: before -> now` for every leaf in which two JSON values differ."""
+  if isinstance(before, dict) and isinstance(now, dict):
+    keys = sorted(set(before) | set(now))
+    return [d for k in keys for d in _differences(before.get(k), now.get(k), f"{key}.{k}" if key else k)]
+  if isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
+    return [d for i, (b, n) in enumerate(zip(before, now)) for d in _differences(b, n, f"{key}[{i}]")]
+  return [] if before == now else [f"{key}: {json.dumps(before)[:200]} -> {json.dumps(now)[:200]}"]
+
+
+def _move(made: pathlib.Path, target: pathlib.Path, work: pathlib.Path) -> None:
+  target.parent.mkdir(parents=True, exist_ok=True)
+  if target.exists():
+    os.rename(target, tempfile.mkdtemp(dir=work))  # renaming onto an empty folder replaces it
+  os.rename(made, target)
+
+
+def _summary(config: BuildConfig, out: pathlib.Path) -> str:
+  """What the build holds, what was dropped and why, and what to run next."""
+  corpus_rows, reject_rows, row_rows, dropped_rows = [], [], [], []
+  for corpus in sorted({r.corpus for r in config.row_sets.values()}):
+    found = json.loads((out / "documents" / corpus / corpora.VERSION / "metadata.json").read_text())
+    rejected = {reason: r["count"] for reason, r in found["rejects"].items()}
+    corpus_rows.append([corpus, found["records"], sum(rejected.values())] + [found["documents"][s] for s in SPLITS])
+    dropped = found.get("dropped_stretches", {})
+    reject_rows += [[f"{corpus}: {reason}", n, REASONS.get(reason, "")] for reason, n in rejected.items()]
+    reject_rows += [[f"{corpus}: stretch {reason}", r["count"], ""] for reason, r in dropped.items()]
+  for name in config.row_sets:
+    found = json.loads((out / "rows" / name / "corpus.json").read_text())
+    for split, s in found["splits"].items():
+      letters = [s["letters_by_modality"][m.name.lower()] for m in tokenizer.Modality]
+      row_rows.append([f"{name} {split}", s["documents"], s["rows"], s["tokens"], *letters, f"{s['fill']:.1%}"])
+    dropped_rows += [[f"{name}: {reason}", r["count"]] for reason, r in found["dropped"].items()]
+  parts = [table(["corpus", "records in", "rejected", *SPLITS], corpus_rows)]
+  if reject_rows:
+    parts.append(table(["rejected", "records", "meaning"], reject_rows))
+  parts.append(table(["rows", "documents", "rows", "tokens", "dna", "rna", "protein", "fill"], row_rows))
+  if dropped_rows:
+    parts.append(table(["not shown in rows", "times"], dropped_rows))
+  parts.append(
+      f"Rows are in {out / 'rows'}. Next: train on them,\n"
+      f"  python -m bsm_jax.train --config=configs/miniature.py --config.rows={out / 'rows'} --workdir=DIR"
+  )
+  return "\n\n".join(parts)
+
+
+def main(argv: list[str]) -> None:
+  if len(argv) > 1:
+    raise app.UsageError(f"unexpected argument: {argv[1]}")
+  started = time.monotonic()
+  try:
+    build(BuildConfig.parse(_CONFIG.value.to_dict()), _OUT.value, overwrite=_OVERWRITE.value)
+  except (InputError, BuildError, ConfigError, sources_lib.SourceError, views.RowSetError) as error:
+    print(f"error: {error}", file=sys.stderr)
+    sys.exit(1)
+  print(f"\ndone in {time.monotonic() - started:.0f} s")
+
+
+if __name__ == "__main__":
+  flags.mark_flags_as_required(["config", "out"])
+  app.run(main)

@@ -1,0 +1,373 @@
+"""GenBank flat files: coding genes and genomic sequences, one record in memory at a time.
+
+The layout is that of https://www.ncbi.nlm.nih.gov/genbank/release/current/ (section 3.4) and the feature table that of
+https://www.insdc.org/submitting-standards/feature-table/. The reader is our own: the fast library for Python, gb-io
+0.4, hands out `order(…)` and `one-of(…)` as if they were `join(…)`, drops a whole file for one Latin-1 letter, and
+does not name the record that it cannot read.
+"""
+
+import dataclasses
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+
+from data_pipelines import genes
+from data_pipelines.errors import InputError
+from data_pipelines.formats import compressed
+
+_BLOCK = 1 << 20
+_UPPER_DNA = bytes(range(256)).upper().replace(b"U", b"T")
+_NOT_LETTERS = b"0123456789 \t\r\n"
+_NUCLEOTIDES = b"ACGTNRYSWKMBDHV"
+_RESIDUES = {
+    "Ala": "A", "Arg": "R", "Asn": "N", "Asp": "D", "Cys": "C", "Gln": "Q", "Glu": "E", "Gly": "G", "His": "H",
+    "Ile": "I", "Leu": "L", "Lys": "K", "Met": "M", "Phe": "F", "Pro": "P", "Ser": "S", "Thr": "T", "Trp": "W",
+    "Tyr": "Y", "Val": "V", "Sec": "U", "Pyl": "O", "Asx": "B", "Glx": "Z", "Xle": "J", "Xaa": "X", "OTHER": "X",
+    "TERM": "*",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class _Feature:
+  key: str
+  location: str
+  qualifiers: Mapping[str, Sequence[str]]
+
+  def first(self, name: str) -> str | None:
+    """The qualifier's first value, "" for one without a value, None where it is absent."""
+    return self.qualifiers[name][0] if name in self.qualifiers else None
+
+  def number(self, name: str) -> int:
+    """The qualifier as a number: 1 where it is absent (both defaults are 1), 0, which means nothing, where it is none."""
+    value = self.first(name)
+    return 1 if value is None else int(value) if re.fullmatch(r"\d{1,9}", value) else 0
+
+
+@dataclasses.dataclass(frozen=True)
+class _Record:
+  """A record; `sequence` is "" where the file leaves it out (CONTIG)."""
+
+  name: str
+  moltype: str
+  circular: bool
+  keywords: str
+  features: Sequence[_Feature]
+  sequence: str
+
+  @property
+  def taxon(self) -> int:
+    for feature in self.features:
+      if feature.key == "source":
+        for reference in feature.qualifiers.get("db_xref", ()):
+          if re.fullmatch(r"taxon:\d{1,10}", reference):
+            return int(reference[len("taxon:") :])
+    return 0
+
+
+def read_genbank_sequences(path: str | os.PathLike) -> Iterator[genes.GenomeSequence]:
+  """Yields the sequence of each record of a GenBank file, plain or gzip.
+
+  Raises:
+    InputError: as `read_genbank`, and where a record holds no sequence.
+  """
+  for record in _read(path):
+    if not record.sequence:
+      remedy = "Download the file with its sequences (*_genomic.gbff.gz, or the format 'gbwithparts')."
+      raise InputError(path, "the record holds no sequence", remedy, record=record.name)
+    moltype = "rna" if "RNA" in record.moltype else "dna"
+    yield genes.GenomeSequence(record.name, record.taxon, record.sequence, record.circular, moltype)
+
+
+def read_genbank(
+    path: str | os.PathLike, *, taxon: int | None = None
+) -> Iterator[genes.CodingGene | genes.Reject]:
+  """Yields one item per CDS feature of a GenBank file, plain or gzip, in the file's order.
+
+  The transcript is the mRNA feature of the same gene whose introns are the coding sequence's, or the record itself where
+  that is an mRNA (then `CodingGene.genomic` is False); else there is none.
+
+  Args:
+    path: the file.
+    taxon: NCBI taxonomy id of all records; None: from each record's source feature.
+
+  Raises:
+    InputError: the file is missing, empty, damaged, truncated or no GenBank file, or holds proteins.
+  """
+  for record in _read(path):
+    record_taxon = record.taxon if taxon is None else taxon
+    selected = "MANE Select" in record.keywords or "RefSeq Select" in record.keywords
+    transcripts = _Transcripts(record)
+    for feature in record.features:
+      if feature.key == "CDS":
+        yield _gene(record, feature, transcripts, record_taxon, selected)
+
+
+def _gene(
+    record: _Record, feature: _Feature, transcripts: "_Transcripts", taxon: int, selected: bool
+) -> genes.CodingGene | genes.Reject:
+  place = f"{record.name}:{feature.location}"
+  protein_id = feature.first("protein_id") or ""
+  symbol = feature.first("locus_tag") or feature.first("gene")
+  called = protein_id or symbol or place[:100]
+  if "pseudo" in feature.qualifiers or "pseudogene" in feature.qualifiers:
+    return genes.Reject("pseudogene", called, place)
+  if not record.sequence:
+    return genes.Reject("missing_contig", called, f"record {record.name} holds no sequence")
+  exception = feature.first("exception")
+  if "trans_splicing" in feature.qualifiers:
+    exception = "trans-splicing"
+  elif exception is None and "ribosomal_slippage" in feature.qualifiers:
+    exception = "ribosomal slippage"
+  codon_start = feature.number("codon_start")
+  translation = feature.first("translation")
+  try:
+    location = parse_location(feature.location, len(record.sequence) if record.circular else None)
+    exons, transcript_id = transcripts.of(feature, location)
+    dna, cds_blocks, exon_blocks = genes.coding_strand(
+        record.sequence, location.parts, exons, circular=record.circular
+    )
+    transl_except = _transl_except(feature, location, codon_start)
+  except genes.LocationError as error:
+    return genes.Reject(error.code, called, f"{place}: {error.detail}")
+  whole_record = record.moltype.endswith("mRNA")
+  item = genes.verify(
+      record=called,
+      gene_id=_gene_id(feature) or symbol or protein_id or place,
+      transcript_id=transcript_id,
+      protein_id=protein_id,
+      taxon=taxon,
+      dna=dna,
+      cds_blocks=cds_blocks,
+      exon_blocks=exon_blocks,
+      codon_start=codon_start,
+      rna=record.sequence if whole_record else None,
+      protein=translation,
+      protein_source="translated" if translation is None else "qualifier",
+      transl_table=feature.number("transl_table"),
+      transl_except=transl_except,
+      partial5=location.partial5,
+      partial3=location.partial3,
+      selected=selected,
+      genomic=not whole_record,
+      exception=exception,
+  )
+  if isinstance(item, genes.Reject):
+    return dataclasses.replace(item, detail=f"{place}: {item.detail}")
+  return item
+
+
+def _gene_id(feature: _Feature) -> str | None:
+  return next((x for x in feature.qualifiers.get("db_xref", ()) if x.startswith("GeneID:")), None)
+
+
+@dataclasses.dataclass(frozen=True)
+class Location:
+  """A location in transcription order.
+
+  Attributes:
+    parts: 0-based, half-open (start, end, strand) on the plus strand.
+    partial5, partial3: the feature continues beyond that end (`<`, `>`).
+  """
+
+  parts: list[genes.Part]
+  partial5: bool
+  partial3: bool
+
+
+_RANGE = re.compile(r"([<>]?)(\d{1,18})(?:\.\.([<>]?)(\d{1,18}))?")
+_COMMA = re.compile(r",(?![^(]*\))")  # Not the commas inside parentheses.
+
+
+def parse_location(text: str, circular_length: int | None = None) -> Location:
+  """Reads a location of the feature table that names one spliced stretch of this record.
+
+  Args:
+    text: for instance `complement(join(<100..202,300..>400))`.
+    circular_length: length of the record where it is circular: `990..10` then means the stretch over the origin.
+
+  Raises:
+    LocationError: `remote_location` where a part lies in another record; `bad_location` for `order`, `one-of`, `bond`,
+      `gap`, `5^6`, `(5.9)`, fuzzy ends inside and anything that cannot be read.
+  """
+  spans = _spans("".join(text.split()), 0)
+  inside = [fuzzy for span in spans for fuzzy in span[3:]][1:-1]
+  if any(inside):
+    raise genes.LocationError("bad_location", "an inner end is fuzzy")
+  parts = []
+  for start, end, strand, _, _ in spans:
+    parts.append((start, end + circular_length if circular_length and end <= start else end, strand))
+  return Location(parts, spans[0][3], spans[-1][4])
+
+
+def _spans(text: str, depth: int) -> list[tuple[int, int, int, bool, bool]]:
+  """(start, end, strand, fuzzy 5' end, fuzzy 3' end) of each part, in transcription order."""
+  if match := _RANGE.fullmatch(text):
+    fuzzy_start, first, fuzzy_end, last = match.groups()
+    return [(int(first) - 1, int(last or first), 1, bool(fuzzy_start), bool(fuzzy_end))]
+  operator, _, arguments = text.partition("(")
+  if arguments.endswith(")") and depth < 10:
+    if operator == "complement":
+      inner = _spans(arguments[:-1], depth + 1)
+      return [(start, end, -strand, fuzzy3, fuzzy5) for start, end, strand, fuzzy5, fuzzy3 in reversed(inner)]
+    if operator == "join":
+      return [span for part in _COMMA.split(arguments[:-1]) for span in _spans(part, depth + 1)]
+  if re.fullmatch(r"[\w.|-]+:[<>\w.(),]+", text):
+    raise genes.LocationError("remote_location", text[:80])
+  raise genes.LocationError("bad_location", f"{text[:80]!r} is not a range, join or complement")
+
+
+def _transl_except(feature: _Feature, location: Location, codon_start: int) -> dict[int, str]:
+  """Offset in the spliced CDS to residue, from `(pos:213..215,aa:Sec)`."""
+  residues = {}
+  for value in feature.qualifiers.get("transl_except", ()):
+    match = re.fullmatch(r"\(pos:(.+),aa:(\w+)\)", "".join(value.split()))
+    if not match or match[2] not in _RESIDUES:
+      raise genes.LocationError("bad_transl_except", value)
+    codon = parse_location(match[1]).parts
+    # The strand is the coding sequence's: many records leave out the complement() here.
+    low, high = min(start for start, _, _ in codon), max(end for _, end, _ in codon)
+    offset, candidates = 0, []
+    for start, end, strand in location.parts:
+      first = low if strand > 0 else high - 1
+      if start <= first < end:
+        candidates.append(offset + (first - start if strand > 0 else end - 1 - first))
+      offset += end - start
+    if not candidates:
+      raise genes.LocationError("bad_transl_except", value)
+    # Where the ribosome slips back, a base may stand in two codons: the one that begins with it is meant.
+    offset = next((x for x in candidates if (x - codon_start + 1) % 3 == 0), candidates[0])
+    residues[offset] = _RESIDUES[match[2]]
+  return residues
+
+
+class _Transcripts:
+  """The transcripts that a record annotates, to be paired with its coding sequences."""
+
+  def __init__(self, record: _Record):
+    self._record = record
+    self._by_gene: dict[str, list[tuple[list[genes.Part], str]]] = {}
+    for feature in record.features:
+      name = feature.first("locus_tag") or feature.first("gene")
+      if feature.key == "mRNA" and name:
+        try:
+          parts = parse_location(feature.location).parts
+        except genes.LocationError:
+          continue  # Such a transcript can have no coding sequence in this record; each CDS is judged by itself.
+        self._by_gene.setdefault(name, []).append((parts, feature.first("transcript_id") or ""))
+
+  def of(self, feature: _Feature, location: Location) -> tuple[list[genes.Part] | None, str]:
+    """Exons and id of the CDS's transcript; None and "" where there is none.
+
+    Of several that fit (they differ in their UTRs) each is used once, in the file's order, before one is used again.
+    """
+    if self._record.moltype.endswith("mRNA"):
+      return [(0, len(self._record.sequence), 1)], self._record.name
+    candidates = self._by_gene.get(feature.first("locus_tag") or feature.first("gene") or "", [])
+    for i, (exons, transcript_id) in enumerate(candidates):
+      if _is_spliced_alike(location.parts, exons):
+        candidates.append(candidates.pop(i))
+        return exons, transcript_id
+    return None, ""
+
+
+def _is_spliced_alike(cds: Sequence[genes.Part], exons: Sequence[genes.Part]) -> bool:
+  """Whether the exons span the CDS and their introns inside it are exactly the CDS's."""
+  low, high = min(part[0] for part in cds), max(part[1] for part in cds)
+  introns = {intron for intron in _introns(exons) if intron[0] < high and intron[1] > low}
+  return (
+      {part[2] for part in cds} == {part[2] for part in exons}
+      and min(part[0] for part in exons) <= low
+      and max(part[1] for part in exons) >= high
+      and introns == set(_introns(cds))
+  )
+
+
+def _introns(parts: Sequence[genes.Part]) -> list[genes.Block]:
+  """Gaps between parts; a gap of one or two bases is a slip of the ribosome, not an intron."""
+  spans = sorted(part[:2] for part in parts)
+  return [(a[1], b[0]) for a, b in zip(spans, spans[1:]) if b[0] - a[1] > 2]
+
+
+def _read(path: str | os.PathLike) -> Iterator[_Record]:
+  found = False
+  for data, closed in _split(path):
+    start = re.search(rb"^LOCUS\b", data, re.MULTILINE)
+    if start is None:
+      continue  # Preamble of a release file, or blank lines at the end.
+    found = True
+    data = data[start.start() :]
+    name = data[:200].split()[1].decode("utf-8", "replace") if len(data[:200].split()) > 1 else "LOCUS"
+    if not closed or b"\nLOCUS " in data:
+      remedy = "The file is truncated or damaged: download it again (a record ends with a line '//')."
+      raise InputError(path, "the record has no end", remedy, record=name)
+    yield _parse(path, name, data.replace(b"\r\n", b"\n"))
+  if not found:
+    remedy = "A GenBank flat file is expected (*.gbff, *.gb, *.gbk), not FASTA, GFF3 or EMBL."
+    raise InputError(path, "no line begins with LOCUS", remedy)
+
+
+def _split(path: str | os.PathLike) -> Iterator[tuple[bytes, bool]]:
+  """The file's records, and whether each is closed by `//`."""
+  with compressed.open_binary(path) as stream:
+    pieces: list[bytes] = []
+    while block := stream.read(_BLOCK) + stream.readline():
+      *ends, rest = (b"\n" + block).split(b"\n//")
+      # The newline put in front, to find a `//` there too, is taken away again.
+      for part in [ends[0][1:], *ends[1:]] if ends else []:
+        yield b"".join([*pieces, part]), True
+        pieces = []
+      pieces.append(rest if ends else rest[1:])
+    yield b"".join(pieces), False
+
+
+def _parse(path: str | os.PathLike, locus: str, data: bytes) -> _Record:
+  features_at = data.find(b"\nFEATURES")
+  origin_at = data.find(b"\nORIGIN", max(features_at, 0))
+  text = (data if origin_at < 0 else data[:origin_at]).decode("utf-8", "replace")
+  header, _, table = text.partition("\nFEATURES")
+  first_line = header.partition("\n")[0].split()
+  if "aa" in first_line:
+    remedy = "Use the nucleotide records (their CDS features hold the proteins), or the proteins as FASTA."
+    raise InputError(path, "a protein record", remedy, record=locus)
+  letters = b""
+  if origin_at >= 0:
+    _, _, origin = data[origin_at + 1 :].partition(b"\n")
+    letters = origin.translate(_UPPER_DNA, _NOT_LETTERS)
+  if strange := letters.translate(None, _NUCLEOTIDES):
+    problem = f"{strange[:1]!r} in the sequence is no nucleotide"
+    raise InputError(path, problem, "The file is damaged: download or export it again.", record=locus)
+  length = re.search(r"\s(\d+) bp\s", header)
+  if letters and length and int(length[1]) != len(letters):
+    problem = f"LOCUS promises {length[1]} bases, the record holds {len(letters)}"
+    raise InputError(path, problem, "The file is truncated or damaged: download or export it again.", record=locus)
+  # The first word of these lines that is no placeholder; the LOCUS name may be shortened.
+  names = re.findall(r"^(?:VERSION|ACCESSION) +([^\s.]\S*)", header, re.MULTILINE)
+  keywords = re.search(r"^KEYWORDS +(.*(?:\n +.*)*)", header, re.MULTILINE)
+  return _Record(
+      name=names[-1] if names else locus,
+      moltype=next((word for word in first_line[2:] if word.endswith(("DNA", "RNA"))), ""),
+      circular="circular" in first_line[2:],
+      keywords=" ".join(keywords[1].split()) if keywords else "",
+      features=_features(table),
+      sequence=letters.decode("ascii"),
+  )
+
+
+_QUALIFIER = re.compile(r'\n\s+/([^\s=/]+)(?:=("[^"]*(?:""[^"]*)*"|[^"\n]*(?:\n\s+[^/\s].*)*))?')
+
+
+def _features(table: str) -> list[_Feature]:
+  """The CDS, mRNA and source features of a feature table."""
+  features = []
+  # The table ends at the next line that is not indented (BASE COUNT, CONTIG).
+  table = re.split(r"\n(?=\S)", table, maxsplit=1)[0]
+  for block in re.split(r"\n {5}(?=\S)", table):
+    key, _, rest = block.partition(" ")
+    if key in ("CDS", "mRNA", "source"):
+      location = re.split(r"\n\s+/", rest, maxsplit=1)[0]
+      qualifiers: dict[str, list[str]] = {}
+      for name, value in _QUALIFIER.findall(rest, len(location)):
+        separator = "" if name in ("translation", "transl_except") else " "
+        qualifiers.setdefault(name, []).append(separator.join(value.strip('"').split()))
+      features.append(_Feature(key, "".join(location.split()), qualifiers))
+  return features

@@ -1,0 +1,211 @@
+"""The public files that a build reads: `config.sources` to readers of genes and sequences.
+
+A source is a dictionary with a `kind` and its files:
+
+  {"kind": "genbank", "path": ...}                         annotated flat files (a glob may name several)
+  {"kind": "gff3", "gff": ..., "fasta": ..., "rna": ..., "protein": ...}            the last two may be left out
+  {"kind": "feature_table", "table": ..., "fasta": ..., "rna": ..., "protein": ...}
+  {"kind": "assembly", "path": ...}                        an NCBI assembly folder; its files are found by their suffix
+  {"kind": "fasta", "path": ..., "modality": "dna"}        sequences without annotation (a glob may name several)
+
+and optionally `name`, `taxon` (NCBI taxonomy id), `transl_table`, and `missing_contig` (`gff3`, `assembly`). Paths may
+hold `{release}` or any other text key of the config.
+"""
+
+import dataclasses
+import glob
+import hashlib
+import os
+from collections.abc import Iterator, Mapping, Sequence
+
+from bsm_jax.tokenizer import Modality
+from data_pipelines.errors import InputError
+from data_pipelines.formats import fasta, feature_table, genbank, gff3
+from data_pipelines.genes import CodingGene, GenomeSequence, Reject
+
+_COMMON = ("kind", "name", "taxon")
+_KEYS = {
+    "genbank": (("path",), ()),
+    "gff3": (("gff", "fasta"), ("rna", "protein", "transl_table", "missing_contig")),
+    "feature_table": (("table", "fasta", "protein"), ("rna", "transl_table")),
+    "assembly": (("path",), ("transl_table", "missing_contig")),
+    "fasta": (("path", "modality"), ()),
+}
+_FILE_KEYS = ("path", "gff", "fasta", "table", "rna", "protein")
+# The files of an NCBI assembly folder, by role; cds_from_genomic.fna and rna_from_genomic.fna end like the genome's.
+_ASSEMBLY_SUFFIXES = {
+    "gff": ("_genomic.gff",), "fasta": ("_genomic.fna",), "rna": ("_rna.fna",), "protein": ("_protein.faa",),
+    "table": ("_feature_table.txt",), "flat": ("_genomic.gbff",),
+}
+
+
+class SourceError(ValueError):
+  """An entry of `config.sources` that names no usable source."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+  """One annotated genome, or a file of sequences.
+
+  Attributes:
+    name: for reports and document ids.
+    kind: `genbank`, `gff3`, `feature_table` or `fasta`.
+    files: role (`path`, `gff`, `fasta`, `table`, `rna`, `protein`) to path.
+    modality: of a `fasta` source.
+    taxon, transl_table: None for what the files say.
+    missing_contig: `error` or `reject`, see `gff3.read_gff3`.
+  """
+
+  name: str
+  kind: str
+  files: Mapping[str, str]
+  modality: Modality | None = None
+  taxon: int | None = None
+  transl_table: int | None = None
+  missing_contig: str = "error"
+
+  @property
+  def has_proteins(self) -> bool:
+    """Whether proteins come as records of their own, beside the genes."""
+    return "protein" in self.files or self.modality == Modality.PROTEIN
+
+  def genes(self) -> Iterator[CodingGene | Reject]:
+    """One item for each coding transcript that is annotated."""
+    f = self.files
+    if self.kind == "genbank":
+      yield from genbank.read_genbank(f["path"], taxon=self.taxon)
+    elif self.kind == "gff3":
+      yield from gff3.read_gff3(
+          f["gff"], f["fasta"], rna=f.get("rna"), protein=f.get("protein"), taxon=self.taxon,
+          transl_table=self.transl_table, missing_contig=self.missing_contig,
+      )
+    elif self.kind == "feature_table":
+      yield from feature_table.read_feature_table(
+          f["table"], genome=f["fasta"], rna=f.get("rna"), protein=f["protein"], transl_table=self.transl_table or 1,
+          taxon=self.taxon or 0,
+      )
+
+  def sequences(self) -> Iterator[tuple[str, Modality, GenomeSequence]]:
+    """(file, modality, sequence) of every genomic, transcript and protein record; the taxon is 0 where unknown."""
+    if self.kind == "genbank":
+      for sequence in genbank.read_genbank_sequences(self.files["path"]):
+        yield self.files["path"], Modality.RNA if sequence.moltype == "rna" else Modality.DNA, sequence
+      return
+    roles = {"fasta": Modality.DNA, "rna": Modality.RNA, "protein": Modality.PROTEIN, "path": self.modality}
+    for role, modality in roles.items():
+      if role in self.files:
+        for record in fasta.read_fasta(self.files[role]):
+          yield self.files[role], modality, GenomeSequence(record.name, self.taxon or 0, record.sequence)
+
+
+def sha256(path: str | os.PathLike) -> str:
+  """The file's sha256, in hexadecimal."""
+  with open(path, "rb") as stream:
+    return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def describe(sources: Sequence[Source]) -> list[dict]:
+  """What identifies the files that were read: `{source, role, name, sha256, bytes}` of each, without its folder."""
+  return [
+      {"source": s.name, "role": role, "name": os.path.basename(path), "sha256": sha256(path),
+       "bytes": os.path.getsize(path)}
+      for s in sources for role, path in s.files.items()
+  ]
+
+
+def parse_sources(entries: Sequence[Mapping], variables: Mapping[str, str | None]) -> list[Source]:
+  """The entries of `config.sources` to sources, one for each file of a glob.
+
+  Args:
+    entries: see the module's docstring.
+    variables: text that `{name}` in a path stands for, None where it is not set.
+
+  Raises:
+    SourceError: an entry lacks a key, has one too many, or uses a variable that is not set.
+    InputError: a path matches no file, an assembly folder lacks the files or has several of one role.
+  """
+  sources: list[Source] = []
+  for entry in entries:
+    sources.extend(_parse(dict(entry), variables))
+  names = [s.name for s in sources]
+  if repeated := sorted({n for n in names if names.count(n) > 1}):
+    raise SourceError(f"two sources have the name {', '.join(repeated)}: give each its own `name`")
+  return sources
+
+
+def _parse(entry: dict, variables: Mapping[str, str | None]) -> list[Source]:
+  kind = entry.get("kind")
+  if kind not in _KEYS:
+    raise SourceError(f"source {entry}: kind must be one of {', '.join(_KEYS)}")
+  required, optional = _KEYS[kind]
+  if missing := [k for k in required if not entry.get(k)]:
+    raise SourceError(f"source {entry}: lacks {', '.join(missing)}")
+  if unknown := sorted(set(entry) - {*_COMMON, *required, *optional}):
+    raise SourceError(f"source {entry}: no such key: {', '.join(unknown)}; {kind} may have {', '.join(optional)}")
+  options = {k: entry[k] for k in ("taxon", "transl_table", "missing_contig") if k in entry}
+  if "modality" in entry:
+    options["modality"] = Modality.parse(entry["modality"])
+  paths = {k: _expand(entry[k], variables, entry) for k in _FILE_KEYS if entry.get(k)}
+  if kind == "assembly":
+    for path in paths["path"]:
+      if not os.path.isdir(path):
+        raise InputError(path, "is no folder", "An assembly source is a folder of NCBI's files.")
+    return [_assembly(path, entry, options) for path in paths["path"]]
+  if kind in ("genbank", "fasta"):
+    stems = [_stem(path) for path in paths["path"]]
+    single = len(stems) == 1
+    return [
+        Source(entry.get("name", stem) if single else f"{entry['name']}/{stem}" if "name" in entry else stem,
+               kind, {"path": path}, **options)
+        for stem, path in zip(stems, paths["path"])
+    ]
+  if several := [k for k, found in paths.items() if len(found) > 1]:
+    raise SourceError(f"source {entry}: {several[0]} matches {len(paths[several[0]])} files where one is expected")
+  files = {k: found[0] for k, found in paths.items()}
+  return [Source(entry.get("name", _stem(next(iter(files.values())))), kind, files, **options)]
+
+
+def _expand(pattern: str, variables: Mapping[str, str | None], entry: Mapping) -> list[str]:
+  try:
+    text = pattern.format_map({k: v for k, v in variables.items() if v is not None})
+  except KeyError as error:
+    key = error.args[0]
+    raise SourceError(f"source {entry}: needs the folder `{key}`: pass --config.{key}=DIR") from None
+  found = sorted(glob.glob(os.path.expanduser(text))) if glob.has_magic(text) else [os.path.expanduser(text)]
+  if not found or not os.path.exists(found[0]):
+    raise InputError(text, "no such file", "Check the folder that was passed and the source's entry in the config.")
+  return found
+
+
+def _stem(path: str) -> str:
+  """A file's name without `.gz` and its last suffix."""
+  return os.path.splitext(os.path.basename(path).removesuffix(".gz"))[0]
+
+
+def _assembly(folder: str, entry: Mapping, options: Mapping) -> Source:
+  files: dict[str, str] = {}
+  for path in sorted(glob.glob(os.path.join(glob.escape(folder), "*"))):
+    name = os.path.basename(path).removesuffix(".gz")
+    if name.endswith("_from_genomic.fna"):
+      continue
+    for role, suffixes in _ASSEMBLY_SUFFIXES.items():
+      if name.endswith(suffixes):
+        if role in files:
+          problem = f"holds two files of one role, {os.path.basename(files[role])} and {os.path.basename(path)}"
+          raise InputError(folder, problem, "Leave one of them, or name the files in a gff3 or genbank source.")
+        files[role] = path
+  name = entry.get("name", os.path.basename(os.path.normpath(folder)))
+  flat, table = files.pop("flat", None), files.pop("table", None)
+  if {"gff", "fasta"} <= set(files):
+    return Source(name, "gff3", files, **options)
+  files.pop("gff", None)
+  if table and {"fasta", "protein"} <= set(files):
+    options = {k: v for k, v in options.items() if k != "missing_contig"}
+    return Source(name, "feature_table", {"table": table} | files, **options)
+  if flat:
+    return Source(name, "genbank", {"path": flat}, **options)
+  raise InputError(
+      folder, "lacks the files of an annotated assembly",
+      "It must hold *_genomic.gff and *_genomic.fna, or *_feature_table.txt with *_genomic.fna and *_protein.faa, or"
+      " *_genomic.gbff (each plain or .gz).",
+  )

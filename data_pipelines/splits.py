@@ -1,0 +1,312 @@
+"""Which split a sequence belongs to: clusters of proteins, and the nucleotides that the held-out ones occupy.
+
+One assignment serves every corpus. Proteins are clustered by the k-mers that they share and whole clusters are sent to
+`train`, `valid` or `test`. Nucleotides follow the proteins: `HeldOutIndex` knows the 24-mers, on either strand, of every
+gene whose protein is held out, and cuts any other nucleotide sequence, annotated or not, along them.
+
+The clustering follows Linclust (Steinegger and Söding 2018, doi:10.1038/s41467-018-04964-5) in its outline: a few
+k-mers a protein, chosen by a hash, bring candidates together in linear time, and each candidate pair is then verified.
+"""
+
+import dataclasses
+import hashlib
+import os
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from scipy import sparse
+
+from bsm_jax import tokenizer
+
+SPLITS = ("train", "valid", "test")
+KMER = 24
+# Letters handled at a time: the uint64 arrays of one chunk stay in the processor's second-level cache.
+_CHUNK = 1 << 16
+_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
+
+
+@dataclasses.dataclass(frozen=True)
+class SplitConfig:
+  """How sequences are assigned to splits.
+
+  Attributes:
+    valid, test: expected share of the clusters.
+    seed: changes which clusters are held out.
+    protein_kmer: length of the k-mers that bring candidate pairs together.
+    sketch: k-mers chosen in each protein.
+    verify_kmer: length of the k-mers by which a candidate pair is verified.
+    min_shared: least share of the shorter protein's distinct k-mers that a linked pair has in common.
+    max_cluster_share: a cluster with more than this share of all proteins is always train, so that no split is one
+      family (clusters of up to 20 proteins are never too large).
+    min_protein: a cluster whose longest member is shorter than this is always train: its gene has too few k-mers to be
+      found in other sequences.
+    min_marked: least number of held-out k-mers in a stretch of nucleotides that counts as held out; fewer are chance
+      and repeats.
+    max_gap: held-out stretches closer than this are one (related genomes differ by single letters).
+  """
+
+  valid: float = 0.05
+  test: float = 0.05
+  seed: int = 0
+  protein_kmer: int = 8
+  sketch: int = 20
+  verify_kmer: int = 6
+  min_shared: float = 0.1
+  max_cluster_share: float = 0.01
+  min_protein: int = 30
+  min_marked: int = 30
+  max_gap: int = 100
+
+
+def digest(ids: np.ndarray | bytes) -> int:
+  """64 bits that identify an encoded sequence."""
+  return int.from_bytes(hashlib.blake2b(bytes(ids), digest_size=8).digest(), "little")
+
+
+def pack_kmers(letters: np.ndarray, k: int, bits: int) -> np.ndarray:
+  """Every k letters as one integer, the first in the highest bits: uint64 [n] to uint64 [n - k + 1]; `k * bits` <= 64."""
+  if k == 1:
+    return letters
+  half = pack_kmers(letters, k // 2, bits)
+  packed = half[: len(half) - k // 2] << np.uint64(bits * (k // 2)) | half[k // 2 :]
+  return packed[:-1] << np.uint64(bits) | letters[k - 1 :] if k % 2 else packed
+
+
+def _is_repeat(kmers: np.ndarray, k: int, bits: int) -> np.ndarray:
+  """Whether a k-mer is one, two or three letters said over and over (`aaaa`, `atat`, `gcagca`)."""
+  found = np.zeros(kmers.shape, bool)
+  for period in (1, 2, 3):
+    mask = np.uint64((1 << bits * (k - period)) - 1)
+    found |= (kmers >> np.uint64(bits * period) ^ kmers) & mask == 0
+  return found
+
+
+def _mix(x: np.ndarray) -> np.ndarray:
+  """Scrambles 64-bit integers (the finalizer of SplitMix64), so that their order has nothing to do with the letters."""
+  x = (x ^ x >> np.uint64(30)) * np.uint64(0xBF58476D1CE4E5B9)
+  x = (x ^ x >> np.uint64(27)) * np.uint64(0x94D049BB133111EB)
+  return x ^ x >> np.uint64(31)
+
+
+# --- proteins ---
+
+
+def _protein_kmers(proteins: Sequence[bytes], k: int) -> tuple[np.ndarray, np.ndarray]:
+  """(protein index int64 [n], k-mer uint64 [n]) of every k-mer that lies in one protein and is no repeat."""
+  lengths = np.array([len(p) for p in proteins], np.int64)
+  letters = np.frombuffer(b"".join(proteins), np.uint8).astype(np.uint64) - np.uint64(tokenizer.FIRST_AMINO_ACID)
+  owner = np.repeat(np.arange(len(proteins)), lengths)
+  if len(letters) < k:
+    return owner[:0], letters[:0]
+  kmers = pack_kmers(letters & np.uint64(31), k, 5)
+  keep = (owner[: len(kmers)] == owner[k - 1 :]) & ~_is_repeat(kmers, k, 5)
+  return owner[: len(kmers)][keep], kmers[keep]
+
+
+def _candidate_pairs(proteins: Sequence[bytes], config: SplitConfig) -> np.ndarray:
+  """Index pairs, int64 [n, 2], of proteins that have a chosen k-mer in common: each with the longest and with its
+  neighbour by length, so that one unrelated long protein does not hide the others from each other."""
+  owner, kmers = _protein_kmers(proteins, config.protein_kmer)
+  hashes = _mix(kmers)
+  order = np.lexsort((hashes, owner))
+  owner, hashes = owner[order], hashes[order]
+  first = np.searchsorted(owner, np.arange(len(proteins)))
+  chosen = np.arange(len(owner)) - first[owner] < config.sketch
+  owner, hashes = owner[chosen], hashes[chosen]
+  lengths = np.array([len(p) for p in proteins], np.int64)
+  order = np.lexsort((owner, -lengths[owner], hashes))
+  owner, hashes = owner[order], hashes[order]
+  opens = np.r_[True, hashes[1:] != hashes[:-1]]
+  longest = owner[np.maximum.accumulate(np.where(opens, np.arange(len(owner)), 0))]
+  pairs = np.concatenate([
+      np.stack([longest, owner], 1)[~opens], np.stack([owner[:-1], owner[1:]], 1)[~opens[1:]],
+  ])
+  return np.unique(pairs[pairs[:, 0] != pairs[:, 1]], axis=0)
+
+
+def _shared(proteins: Sequence[bytes], pairs: np.ndarray, k: int) -> np.ndarray:
+  """Share of the shorter protein's distinct k-mers that the other one has too, float64 [len(pairs)]."""
+  owner, kmers = _protein_kmers(proteins, k)
+  keys = np.unique(owner.astype(np.uint64) << np.uint64(5 * k) | kmers)
+  owner = (keys >> np.uint64(5 * k)).astype(np.int64)
+  first = np.searchsorted(owner, np.arange(len(proteins) + 1))
+  sizes = np.diff(first)
+  swap = sizes[pairs[:, 0]] < sizes[pairs[:, 1]]
+  large, small = np.where(swap, pairs[:, 1], pairs[:, 0]), np.where(swap, pairs[:, 0], pairs[:, 1])
+  shares = np.zeros(len(pairs))
+  mask = np.uint64((1 << 5 * k) - 1)
+  for begin in range(0, len(pairs), 4096):  # bounds the memory of the look-ups
+    block = slice(begin, begin + 4096)
+    n = sizes[small[block]]
+    pair = np.repeat(np.arange(len(n)), n)
+    at = np.arange(n.sum()) - np.repeat(np.cumsum(n) - n, n) + first[small[block]][pair]
+    wanted = large[block][pair].astype(np.uint64) << np.uint64(5 * k) | keys[at] & mask
+    place = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+    found = np.bincount(pair, keys[place] == wanted, minlength=len(n))
+    shares[block] = found / np.maximum(n, 1)
+  return shares
+
+
+def cluster_proteins(proteins: Sequence[bytes], config: SplitConfig) -> np.ndarray:
+  """Clusters encoded proteins by the k-mers that they share.
+
+  Args:
+    proteins: distinct encoded proteins (token ids).
+    config: see `SplitConfig`.
+
+  Returns:
+    The cluster of each protein, int32 [len(proteins)], numbered from 0.
+  """
+  pairs = _candidate_pairs(proteins, config)
+  linked = pairs[_shared(proteins, pairs, config.verify_kmer) >= config.min_shared]
+  graph = sparse.coo_matrix((np.ones(len(linked), bool), linked.T), shape=(len(proteins),) * 2)
+  return sparse.csgraph.connected_components(graph, directed=False)[1]
+
+
+class ProteinSplits:
+  """The split of every protein that was clustered.
+
+  Attributes:
+    digests: uint64 [n], sorted; see `digest`.
+    splits: uint8 [n], index into `SPLITS`.
+    clusters: int32 [n].
+  """
+
+  def __init__(self, digests: np.ndarray, splits: np.ndarray, clusters: np.ndarray):
+    self.digests, self.splits, self.clusters = digests, splits, clusters
+    self._split = dict(zip(digests.tolist(), splits.tolist()))
+
+  @classmethod
+  def assign(cls, proteins: Iterable[bytes], config: SplitConfig, pinned: Iterable[bytes] = ()) -> "ProteinSplits":
+    """Clusters proteins and sends each cluster to a split by a hash of its representative (the longest member).
+
+    Args:
+      proteins: encoded proteins; repeats are taken once.
+      config: see `SplitConfig`.
+      pinned: proteins whose clusters must be train, because their nucleotides are in train whatever is decided here.
+    """
+    unique = {digest(p): p for p in proteins}
+    digests = np.array(sorted(unique), np.uint64)
+    ordered = [unique[d] for d in digests.tolist()]
+    clusters = cluster_proteins(ordered, config)
+    pinned_digests = {digest(p) for p in pinned}
+    is_pinned = np.zeros(clusters.max(initial=-1) + 1, bool)
+    is_pinned[clusters[[i for i, d in enumerate(digests.tolist()) if d in pinned_digests]]] = True
+    too_large = max(20, config.max_cluster_share * len(ordered))
+    split_of_cluster = np.zeros(len(is_pinned), np.uint8)
+    members = np.split(np.argsort(clusters, kind="stable"), np.cumsum(np.bincount(clusters))[:-1]) if ordered else []
+    for cluster, indices in enumerate(members):
+      representative = max((ordered[i] for i in indices), key=lambda p: (len(p), p))
+      if is_pinned[cluster] or len(indices) > too_large or len(representative) < config.min_protein:
+        continue
+      u = digest(b"%d/" % config.seed + representative) / 2**64
+      split_of_cluster[cluster] = 1 if u < config.valid else 2 if u < config.valid + config.test else 0
+    return cls(digests, split_of_cluster[clusters], clusters)
+
+  def split(self, protein: np.ndarray | bytes) -> str:
+    """The split of an encoded protein; KeyError where it was not among those clustered."""
+    return SPLITS[self._split[digest(protein)]]
+
+  def save(self, path: str | os.PathLike) -> None:
+    np.savez(path, digests=self.digests, splits=self.splits, clusters=self.clusters)
+
+  @classmethod
+  def load(cls, path: str | os.PathLike) -> "ProteinSplits":
+    with np.load(path) as arrays:
+      return cls(arrays["digests"], arrays["splits"], arrays["clusters"])
+
+
+# --- nucleotides ---
+
+
+def canonical_kmers(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+  """The 24-mers of encoded nucleotides, the same for both strands.
+
+  Args:
+    ids: uint8 [n] token ids.
+
+  Returns:
+    (k-mers uint64 [n - 23], usable bool [n - 23]): not usable where a letter is no base or the k-mer is a repeat.
+  """
+  if len(ids) < KMER:
+    return np.zeros(0, np.uint64), np.zeros(0, bool)
+  letters = ids - np.uint8(tokenizer.FIRST_NUCLEOTIDE)  # a c g t are 0 to 3; whatever is no base wraps to 4 or more
+  is_base = letters < 4
+  letters = np.where(is_base, letters, 0).astype(np.uint64)
+  kmers = np.minimum(pack_kmers(letters, KMER, 2), pack_kmers(np.uint64(3) - letters[::-1], KMER, 2)[::-1])
+  usable = ~_is_repeat(kmers, KMER, 2)
+  if not is_base.all():
+    bad = np.r_[0, np.cumsum(~is_base)]
+    usable &= bad[KMER:] == bad[:-KMER]
+  return kmers, usable
+
+
+class HeldOutIndex:
+  """Finds the nucleotides of held-out genes in any sequence, on either strand."""
+
+  def __init__(self, genes: Iterable[tuple[np.ndarray, str]], config: SplitConfig):
+    """Args: genes: (encoded nucleotides, split) of every sequence of a held-out gene: its DNA and its transcripts."""
+    self.config = config
+    found: dict[str, list[np.ndarray]] = {split: [np.zeros(0, np.uint64)] for split in SPLITS[1:]}
+    for ids, split in genes:
+      kmers, usable = canonical_kmers(ids)
+      found[split].append(kmers[usable])
+    by_split = {split: np.unique(np.concatenate(kmers)) for split, kmers in found.items()}
+    self.kmers = np.unique(np.concatenate(list(by_split.values())))
+    self.flags = np.zeros(len(self.kmers), np.uint8)
+    for bit, kmers in enumerate(by_split.values()):
+      self.flags[np.searchsorted(self.kmers, kmers)] |= 1 << bit
+    # Nearly every look-up finds nothing: a table of 16 or more places a k-mer answers those without a binary search.
+    table_bits = min(28, max(10, (16 * len(self.kmers)).bit_length()))
+    self._shift = np.uint64(64 - table_bits)
+    self._table = np.zeros(1 << table_bits, bool)
+    self._table[self.kmers * _MULTIPLIER >> self._shift] = True
+
+  def marks(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where held-out 24-mers begin: (positions int64 [n], flags uint8 [n]: bit 0 valid, bit 1 test)."""
+    positions, flags = [np.zeros(0, np.int64)], [np.zeros(0, np.uint8)]
+    for begin in range(0, max(len(ids) - KMER + 1, 0) if len(self.kmers) else 0, _CHUNK):
+      kmers, usable = canonical_kmers(ids[begin : begin + _CHUNK + KMER - 1])
+      maybe = np.flatnonzero(usable & self._table[kmers * _MULTIPLIER >> self._shift])
+      at = np.minimum(np.searchsorted(self.kmers, kmers[maybe]), len(self.kmers) - 1)
+      hit = self.kmers[at] == kmers[maybe]
+      positions.append(maybe[hit] + begin)
+      flags.append(self.flags[at[hit]])
+    return np.concatenate(positions), np.concatenate(flags)
+
+  def intervals(self, ids: np.ndarray) -> dict[str, list[tuple[int, int]]]:
+    """The stretches [start, end) of each held-out split that have enough of its k-mers."""
+    positions, flags = self.marks(ids)
+    found = {}
+    for bit, split in enumerate(SPLITS[1:]):
+      marked = positions[flags >> bit & 1 == 1]
+      breaks = np.flatnonzero(np.diff(marked) > KMER + self.config.max_gap) + 1
+      runs = np.split(marked, breaks) if len(marked) else []
+      found[split] = [(int(r[0]), int(r[-1]) + KMER) for r in runs if len(r) >= self.config.min_marked]
+    return found
+
+  def partition(self, ids: np.ndarray) -> list[tuple[int, int, str | None]]:
+    """Cuts encoded nucleotides into stretches, in order and without a gap.
+
+    Returns:
+      [(start, end, split)]; the split is None where `valid` and `test` claim the same letters.
+    """
+    intervals = {split: np.array(runs, np.int64).reshape(-1, 2) for split, runs in self.intervals(ids).items()}
+    edges = np.unique(np.concatenate([[0, len(ids)], *(runs.ravel() for runs in intervals.values())]))
+    claims = np.zeros(len(edges) - 1, np.uint8)
+    for bit, runs in enumerate(intervals.values()):
+      before = np.searchsorted(runs[:, 0], edges[:-1], side="right")
+      ends = np.r_[0, runs[:, 1]][before]  # of the last run that begins at or before each edge
+      claims |= (edges[:-1] < ends).astype(np.uint8) << bit
+    stretches: list[tuple[int, int, str | None]] = []
+    for start, end, claim in zip(edges.tolist(), edges[1:].tolist(), claims.tolist()):
+      split = None if claim == 3 else SPLITS[claim]
+      if stretches and stretches[-1][2] == split:
+        start = stretches.pop()[0]
+      stretches.append((start, end, split))
+    return stretches
+
+  def whole(self, ids: np.ndarray) -> str | None:
+    """The split of a sequence that is not to be cut: that of the held-out genes in it, None where it has both."""
+    held_out = [split for split, runs in self.intervals(ids).items() if runs]
+    return "train" if not held_out else held_out[0] if len(held_out) == 1 else None
