@@ -73,7 +73,7 @@ def rms_norm(x: jax.Array, scale_d: jax.Array, eps: float) -> jax.Array:
   """Root-mean-square norm over the last axis (arXiv 1910.07467), computed in fp32, returned in x's dtype."""
   x32 = x.astype(jnp.float32)
   normed = x32 * jax.lax.rsqrt(jnp.mean(jnp.square(x32), axis=-1, keepdims=True) + eps)
-  return (normed * scale_d).astype(x.dtype)
+  return (normed * jnp.broadcast_to(scale_d, x.shape)).astype(x.dtype)
 
 
 def rotary_angles(positions_bs: jax.Array, head_dim: int, theta: float) -> tuple[jax.Array, jax.Array]:
@@ -165,7 +165,8 @@ class Decoder(nnx.Module):
     x_bsd, _ = jax.lax.scan(body, x_bsd, layers, unroll=c.unroll)
     x_bsd = rms_norm(x_bsd, self.final_norm[...], c.norm_eps)
     logits_bsv = jnp.einsum("bsd,vd->bsv", x_bsd, embedding_vd, preferred_element_type=jnp.float32)
-    return jnp.where(jnp.arange(PADDED_VOCAB_SIZE) < c.vocab_size, logits_bsv, MASKED)
+    token_bsv = jax.lax.broadcasted_iota(jnp.int32, logits_bsv.shape, 2)
+    return jnp.where(token_bsv < c.vocab_size, logits_bsv, MASKED)
 
 
 def init_params(config: ModelConfig, seed: int) -> dict:

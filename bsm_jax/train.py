@@ -8,6 +8,7 @@ The run directory holds `config.json`, `checkpoints/`, `metrics.jsonl`, `tensorb
 
 import contextlib
 import json
+import logging
 import os
 import signal
 import sys
@@ -15,7 +16,8 @@ import time
 
 import jax
 import numpy as np
-from absl import app, flags, logging
+from absl import app, flags
+from absl import logging as absl_logging
 from etils import epath
 from ml_collections import ConfigDict, config_flags
 from tqdm.auto import tqdm
@@ -28,6 +30,8 @@ from bsm_jax.training import checkpoint as checkpoint_lib
 from bsm_jax.training import metrics as metrics_lib
 from bsm_jax.training import rounds as rounds_lib
 from bsm_jax.training import step as step_lib
+
+_log = logging.getLogger("bsm_jax")
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "The run's config file.", lock_config=True)
 _WORKDIR = flags.DEFINE_string("workdir", None, "Run directory; made if absent, continued if not.")
@@ -63,7 +67,7 @@ class Stop:
     if self.wanted:
       raise KeyboardInterrupt
     self.wanted = True
-    logging.warning("%s: stopping after this step, with a checkpoint; once more stops at once", signal.Signals(number).name)
+    _log.warning("%s: stopping after this step, with a checkpoint; once more stops at once", signal.Signals(number).name)
 
   @contextlib.contextmanager
   def installed(self):
@@ -156,9 +160,9 @@ def train(config: ConfigDict, workdir: str) -> dict:
   init = lambda: step_lib.init_state(model_lib.init_params(model, config.seed), optimizer)
   abstract_state = jax.eval_shape(init)
   state_shardings = sharding.tree_shardings(abstract_state, mesh)
-  logging.info("%s parameters (%.1fM)", f"{model_lib.count_params(abstract_state['params']):,}",
+  _log.info("%s parameters (%.1fM)", f"{model_lib.count_params(abstract_state['params']):,}",
                model_lib.count_params(abstract_state["params"]) / 1e6)
-  logging.info("%d device(s) of kind %s, mesh %s\n%s", jax.device_count(), jax.devices()[0].device_kind,
+  _log.info("%d device(s) of kind %s, mesh %s\n%s", jax.device_count(), jax.devices()[0].device_kind,
                dict(mesh.shape), plan.describe())
 
   # --- A fresh state, or the newest checkpoint.
@@ -175,9 +179,9 @@ def train(config: ConfigDict, workdir: str) -> dict:
     state, start_step = restored.state, restored.step
     batches.seek(restored.data["next_row"])
     interval += np.asarray(restored.data["interval"])
-    logging.info("continuing at step %d of %d", start_step, plan.total_steps)
+    _log.info("continuing at step %d of %d", start_step, plan.total_steps)
   if start_step >= plan.total_steps:
-    logging.info("this run is finished: %d steps, checkpoint in %s", start_step, checkpointer.folder)
+    _log.info("this run is finished: %d steps, checkpoint in %s", start_step, checkpointer.folder)
     checkpointer.close()
     return state
   if jax.process_index() == 0:
@@ -198,7 +202,7 @@ def train(config: ConfigDict, workdir: str) -> dict:
       out_shardings=sharding.replicated(mesh),
   )
   peak, peak_source = metrics_lib.peak_flops(jax.devices()[0], model.dtype)
-  logging.info("MFU counts against %.3g FLOP/s a device (%s)", peak, peak_source)
+  _log.info("MFU counts against %.3g FLOP/s a device (%s)", peak, peak_source)
   flops = {causal: metrics_lib.flops_per_token(model, context, causal=causal) for causal in (True, False)}
 
   def evaluate(step: int, params) -> None:
@@ -212,7 +216,7 @@ def train(config: ConfigDict, workdir: str) -> dict:
       values |= metrics_lib.table_metrics(f"valid/{name}", table)
     writer.write(step, values)
     shown = {k.removeprefix("valid/"): v for k, v in values.items() if k.endswith(tuple(step_lib.CLASSES[1:]))}
-    logging.info("step %d, bits per residue: %s", step, "  ".join(f"{k} {v:.3f}" for k, v in shown.items()))
+    _log.info("step %d, bits per residue: %s", step, "  ".join(f"{k} {v:.3f}" for k, v in shown.items()))
 
   def log(step: int, metrics) -> None:
     """Adds a finished step to the interval; ends the interval when it is due. Waits for the step's result."""
@@ -283,14 +287,16 @@ def train(config: ConfigDict, workdir: str) -> dict:
       if stop.wanted:
         break
   if stop.wanted and step < plan.total_steps:
-    logging.warning("stopped at step %d of %d; run the same command to continue", step, plan.total_steps)
+    _log.warning("stopped at step %d of %d; run the same command to continue", step, plan.total_steps)
   return state
 
 
 def main(argv) -> None:
   if len(argv) > 1:
     raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
-  logging.set_verbosity(logging.INFO)
+  # Our own lines; Orbax and others log a page a checkpoint at this level.
+  absl_logging.set_verbosity(absl_logging.WARNING)
+  _log.setLevel(logging.INFO)
   try:
     state = train(_CONFIG.value, _WORKDIR.value)
   except (ConfigError, rows.RowsError, checkpoint_lib.CheckpointError) as error:

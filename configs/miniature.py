@@ -33,24 +33,26 @@ def get_config() -> ConfigDict:
   tokens_per_step = config.data.batch_size * config.data.context
   config.rounds.round1 = ConfigDict()
   config.rounds.round1.tokens = 50 * tokens_per_step
-  config.rounds.round1.weights = ConfigDict({"single_modal": 1.0})
+  config.rounds.round1.weights = ConfigDict({"single_dna": 1.0, "single_rna": 1.0, "single_protein": 1.0})
   config.rounds.round1.lr_start, config.rounds.round1.lr_end = 1e-3, 1e-3
   config.rounds.round1.warmup_tokens = 20 * tokens_per_step
   config.rounds.round2 = ConfigDict()
   config.rounds.round2.tokens = 700 * tokens_per_step
-  config.rounds.round2.weights = ConfigDict({"single_modal": 1.0, "refseq_pairs_w10_30": 9.0})
+  config.rounds.round2.weights = ConfigDict({"single_dna": 0.5, "single_rna": 0.25, "single_protein": 0.25, "pairs_w10_30": 9.0})
   config.rounds.round2.lr_start, config.rounds.round2.lr_end = 1e-3, 5e-4
   config.rounds.round2.warmup_tokens = 0.0
   config.rounds.round3 = ConfigDict()
   config.rounds.round3.tokens = 50 * tokens_per_step
-  config.rounds.round3.weights = ConfigDict({"refseq_pairs_w10_30": 1.0})
+  config.rounds.round3.weights = ConfigDict({"pairs_w10_30": 1.0})
   config.rounds.round3.lr_start, config.rounds.round3.lr_end = 5e-4, 0.0
   config.rounds.round3.warmup_tokens = 0.0
 
   config.eval.every_steps = 50
   config.eval.batch_size = 16
   config.eval.row_sets = ConfigDict({
-      "single_modal": 48,
+      "single_dna": 48,
+      "single_rna": 48,
+      "single_protein": 48,
       "translate_w10_30": 32,
       "translate_wrong_w10_30": 32,
   })
@@ -59,9 +61,9 @@ def get_config() -> ConfigDict:
   config.checkpoint.keep = 2
   config.figures = ConfigDict({
       "Validation, single-modal data": {
-          "DNA": "valid/single_modal/dna",
-          "RNA": "valid/single_modal/rna",
-          "protein": "valid/single_modal/protein",
+          "DNA": "valid/single_dna/dna",
+          "RNA": "valid/single_rna/rna",
+          "protein": "valid/single_protein/protein",
       },
       "The genetic code: held-out proteins": {
           "given their DNA": "valid/translate_w10_30/protein",

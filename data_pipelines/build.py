@@ -22,7 +22,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from absl import app, flags
+from absl import app, flags, logging
 from ml_collections import config_flags
 
 from bsm_jax import tokenizer
@@ -253,6 +253,7 @@ def main(argv: list[str]) -> None:
   if len(argv) > 1:
     raise app.UsageError(f"unexpected argument: {argv[1]}")
   started = time.monotonic()
+  logging.set_verbosity(logging.WARNING)  # TFDS reports every step
   try:
     build(BuildConfig.parse(_CONFIG.value.to_dict()), _OUT.value, overwrite=_OVERWRITE.value)
   except (InputError, BuildError, ConfigError, sources_lib.SourceError, views.RowSetError) as error:

@@ -10,9 +10,17 @@ import pickle
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+import numpy as np
 import tensorflow_datasets as tfds
 
+tfds.disable_progress_bar()  # it draws three bars for each split; the build has its own
+
 VERSION = "1.0.0"
+
+
+def token_ids() -> tfds.features.Tensor:
+  """The feature of one encoded sequence: stored as the bytes they are, where the default stores a list of int64."""
+  return tfds.features.Tensor(shape=(None,), dtype=np.uint8, encoding="bytes")
 
 
 class Spool:

@@ -1,6 +1,8 @@
 """The first stage of a build: sources to documents, one TFDS dataset for each corpus, with one assignment of splits."""
 
+import contextlib
 import dataclasses
+import io
 import os
 import pathlib
 import re
@@ -33,7 +35,7 @@ class DocumentsConfig:
 
   transcripts: str = "one"
   strict: bool = True
-  min_letters: int = 50
+  min_letters: int = 20
   splits: SplitConfig = SplitConfig()
 
 
@@ -51,6 +53,7 @@ class Gathered:
     self.gene_rejects, self.record_rejects = Tally(), Tally()
     self.replaced: dict[str, int] = {}
     self._seen: set[tuple[Modality, int]] = set()
+    self._seen_genes: set[int] = set()
 
   def close(self) -> None:
     self.genes.close()
@@ -60,6 +63,7 @@ class Gathered:
     """Reads one source to its end."""
     choice = refseq_pairs.TranscriptChoice()
     losers: set[int] = set()
+    contents: list[int] = []
     verified: dict[int, bytes] = {}
     first, taxon = len(self.genes), source.taxon or 0
     file = source.files.get("fasta") or source.files["path"]
@@ -74,12 +78,20 @@ class Gathered:
       except tokenizer.TokenizerError as error:
         raise self._letter_error(file, item.gene_id, error) from error
       index = self.genes.append(gene)
+      contents.append(digest(refseq_pairs.content(gene)))
       if self.config.transcripts == "one" and (loser := choice.offer(index, source.name, item)) is not None:
         losers.add(loser)
       protein = gene["protein"].tobytes()
       verified[digest(protein)] = protein
       taxon = taxon or gene["taxon"]
-    self._keep(range(first, len(self.genes)), losers)
+    for index, content in enumerate(contents, first):
+      if index in losers:
+        self.gene_rejects.add("not_selected_transcript", self.genes[index]["id"])
+      elif content in self._seen_genes:
+        self.gene_rejects.add("duplicate", self.genes[index]["id"])
+      else:
+        self._seen_genes.add(content)
+        self.kept.append(index)
     self.proteins |= verified
     with_genome = source.kind != "fasta"
     for path, modality, sequence in source.sequences():
@@ -93,17 +105,6 @@ class Gathered:
       for protein_index in range(first, len(self.genes)):
         gene = self.genes[protein_index]
         self._add(single_modal.Record(gene["id"], gene["taxon"], Modality.PROTEIN, gene["protein"]))
-
-  def _keep(self, indices: range, losers: set[int]) -> None:
-    for index in indices:
-      gene = self.genes[index]
-      if index in losers:
-        self.gene_rejects.add("not_selected_transcript", gene["id"])
-      elif (key := (Modality.DNA, digest(b"pair" + refseq_pairs.content(gene)))) in self._seen:
-        self.gene_rejects.add("duplicate", gene["id"])
-      else:
-        self._seen.add(key)
-        self.kept.append(index)
 
   def _add_record(
       self, path: str, modality: Modality, sequence: GenomeSequence, source: str, taxon: int
@@ -154,7 +155,7 @@ def build(
   out = work / "documents"
   out.mkdir()
   gathered = Gathered(work, config)
-  with tqdm.tqdm(unit=" records", desc="reading") as progress:
+  with tqdm.tqdm(unit=" records", desc="reading", disable=None) as progress:
     for source in sources:
       progress.set_postfix_str(source.name)
       gathered.read(source, progress)
@@ -201,10 +202,12 @@ def _counts(records: int, chosen: dict[str, list], rejects: Tally) -> dict:
 
 
 def _write(name: str, out: os.PathLike, documents: dict, chosen: dict[str, list], counts: dict) -> None:
-  print(f"writing documents of {name}", flush=True)
+  print(f"writing {sum(map(len, chosen.values())):,} documents of {name}", flush=True)
   filled = {s: make for s, make in documents.items() if chosen[s]}  # TFDS refuses a split without an example
   if not filled:
     reasons = ", ".join(f"{r} {c['count']:,}" for r, c in counts["rejects"].items()) or "the sources have none"
     raise InputError("config.sources", f"not one document for {name} ({reasons})", "Check the sources, or leave the"
                      f" row sets of {name} out of config.row_sets.")
-  CORPORA[name](data_dir=out, documents=filled, counts=counts).download_and_prepare()
+  builder = CORPORA[name](data_dir=out, documents=filled, counts=counts)
+  with contextlib.redirect_stdout(io.StringIO()):  # it announces downloads, of which there are none
+    builder.download_and_prepare()

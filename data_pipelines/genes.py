@@ -267,8 +267,8 @@ def verify(
     rna: the transcript's own record; None: spliced from the exons, else the CDS.
     protein: the annotated residues, with or without the stop; None: the translation is taken.
     protein_source: where `protein` comes from, as in `CodingGene`; `translated` where it is None.
-    transl_except: offset of a codon in the spliced CDS (0-based, before `codon_start` is applied) to the residue that it
-      codes for here, `*` for a stop (also one that the poly-A tail completes).
+    transl_except: offset of a codon in the spliced CDS (0-based, before `codon_start` is applied) to the residue that
+      it codes for here, `*` for a stop (also one that the poly-A tail completes).
     exception: the annotation's free text (`ribosomal slippage`, …). It excuses nothing but a non-standard start codon:
       it only names the reason of a `Reject`. Trans-spliced genes have no stretch of DNA and are always left out.
   """
@@ -386,7 +386,7 @@ def _drop_bases(blocks: Sequence[Block], count: int) -> list[Block]:
 
 
 def _without_slips(blocks: Sequence[Block]) -> list[Block]:
-  """Blocks joined where the ribosome slips: they overlap, touch, or leave out one or two bases (no intron is so short)."""
+  """Blocks joined where the ribosome slips: they overlap, touch, or leave out one or two bases (no intron)."""
   joined = [blocks[0]]
   for start, end in blocks[1:]:
     if start - joined[-1][1] <= 2:

@@ -155,7 +155,8 @@ def main(argv: Sequence[str]) -> None:
     release = write_release(values.out, seed=values.seed, genes=values.genes)
   except InputError as error:
     raise app.UsageError(str(error)) from None
-  print(f"{release.path}: {'already there' if there else 'written'}, seed {release.seed}, {release.genes} genes a genome")
+  done = "already there" if there else "written"
+  print(f"{release.path}: {done}, seed {release.seed}, {release.genes} genes a genome")
   for assembly in release.assemblies:
     print(f"  {assembly['directory']:27} {assembly['organism']:20} {assembly['bases']:>9,} bases "
           f"{assembly['coding_transcripts']:>5} coding transcripts, genetic code {assembly['transl_table']}")

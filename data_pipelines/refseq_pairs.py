@@ -16,7 +16,6 @@ from data_pipelines.genes import CodingGene
 from data_pipelines.splits import SPLITS, HeldOutIndex, ProteinSplits
 from data_pipelines.report import Tally
 
-_IDS = tfds.features.Tensor(shape=(None,), dtype=np.uint8)
 
 
 class RefseqPairs(corpora.CorpusBuilder):
@@ -26,13 +25,13 @@ class RefseqPairs(corpora.CorpusBuilder):
       "id": tfds.features.Text(),
       "taxon": np.int32,
       "transl_table": np.int32,
-      "dna": _IDS,
+      "dna": corpora.token_ids(),
       "cds_blocks": tfds.features.Tensor(shape=(None, 2), dtype=np.int32),
       "genomic": np.bool_,
-      "rna": _IDS,
+      "rna": corpora.token_ids(),
       "rna_cds": tfds.features.Tensor(shape=(2,), dtype=np.int32),
       "rna_source": tfds.features.Text(),
-      "protein": _IDS,
+      "protein": corpora.token_ids(),
       "partial5": np.bool_,
       "partial3": np.bool_,
   })
@@ -107,8 +106,9 @@ def assign(
   for index in kept:
     gene = genes[index]
     split = splits.split(gene["protein"])
-    found = {s for letters in (gene["dna"], gene["rna"]) for s, runs in held_out.intervals(letters).items() if runs}
-    if found - {split}:
+    sequences = {gene["dna"].tobytes(), gene["rna"].tobytes()}  # the same one in prokaryotes
+    intervals = [held_out.intervals(np.frombuffer(letters, np.uint8)) for letters in sequences]
+    if any(runs for found in intervals for other, runs in found.items() if other != split):
       rejects.add("heldout_overlap", gene["id"])
     else:
       chosen[split].append(index)

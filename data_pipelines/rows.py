@@ -41,12 +41,13 @@ def build(
   metadata = builder.info.metadata
   dropped = Tally()
   splits = {}
+  choices = row_set.like or name  # what seeds the random choices, beside the row set's own seed
   for split in row_set.splits:
     counter = _Counter()
     if split in builder.info.splits:
       examples = builder.as_data_source(split=split)
-      found = _documents(name, row_set, context, examples, dropped, split)
-      rng = views.random_generator(row_set.seed, name, split, "order")
+      found = _documents(choices, row_set, context, examples, dropped, split)
+      rng = views.random_generator(row_set.seed, choices, split, "order")
       rows = pack.pack(pack.shuffled(counter.count(found), rng), context)
       first = next(rows, None)
       if first is not None:
@@ -121,7 +122,7 @@ def _documents(
   if row_set.max_documents:
     order = order[: row_set.max_documents]
   modalities = {tokenizer.Modality.parse(m) for m in row_set.modalities}
-  for position, index in enumerate(tqdm.tqdm(order, unit=" documents", desc=f"{name} {split}", leave=False)):
+  for position, index in enumerate(tqdm.tqdm(order, unit=" documents", desc=f"{split} documents", leave=False, disable=None)):
     document = load(examples[index])
     if is_pair:
       partner = _partner(examples, order, position, document) if row_set.wrong_partner else None

@@ -26,7 +26,7 @@ class SingleModal(corpora.CorpusBuilder):
       "id": tfds.features.Text(),
       "taxon": np.int32,
       "modality": np.uint8,
-      "letters": tfds.features.Tensor(shape=(None,), dtype=np.uint8),
+      "letters": corpora.token_ids(),
       "at_start": np.bool_,
       "at_end": np.bool_,
   })
@@ -61,23 +61,26 @@ def assign(
     splits: where proteins belong.
     held_out: where nucleotides belong.
     min_letters: shorter stretches are dropped.
-    dropped: counts stretches that were dropped.
-    rejects: counts records of which nothing was kept.
+    dropped: counts stretches that were dropped from records of which others were kept.
+    rejects: counts records of which nothing was kept, by the reason for their first stretch.
   """
   chosen: dict[str, list[Piece]] = {split: [] for split in SPLITS}
   for index, record in enumerate(records):
-    kept = False
+    kept, reasons = False, []
     for start, end, split in _stretches(record, splits, held_out):
       if split is None:
-        dropped.add("valid_and_test", f"{record.id}:{start + 1}-{end}")
+        reasons.append(("valid_and_test", f"{record.id}:{start + 1}-{end}"))
       elif end - start < min_letters:
-        dropped.add("too_short", f"{record.id}:{start + 1}-{end}")
+        reasons.append(("too_short", f"{record.id}:{start + 1}-{end}"))
       else:
         pieces = range(start, end, MAX_LETTERS)
         chosen[split].extend((index, a, min(a + MAX_LETTERS, end)) for a in pieces)
         kept = True
-    if not kept:
-      rejects.add("no_stretch_kept", record.id)
+    if kept:
+      for reason, example in reasons:
+        dropped.add(reason, example)
+    else:
+      rejects.add(reasons[0][0], record.id)
   return chosen
 
 

@@ -35,7 +35,9 @@ class SplitConfig:
     protein_kmer: length of the k-mers that bring candidate pairs together.
     sketch: k-mers chosen in each protein.
     verify_kmer: length of the k-mers by which a candidate pair is verified.
-    min_shared: least share of the shorter protein's distinct k-mers that a linked pair has in common.
+    min_shared: least share of the shorter protein's distinct k-mers that a linked pair has in common; 0.1 of all
+      5-mers is an identity of some 63 %. Measured on two E. coli strains and yeast (14,147 proteins, every pair
+      compared): no held-out protein shares more than 0.25 with one of train, 0.8 % of them more than 0.2.
     max_cluster_share: a cluster with more than this share of all proteins is always train, so that no split is one
       family (clusters of up to 20 proteins are never too large).
     min_protein: a cluster whose longest member is shorter than this is always train: its gene has too few k-mers to be
@@ -48,9 +50,9 @@ class SplitConfig:
   valid: float = 0.05
   test: float = 0.05
   seed: int = 0
-  protein_kmer: int = 8
-  sketch: int = 20
-  verify_kmer: int = 6
+  protein_kmer: int = 6
+  sketch: int = 60
+  verify_kmer: int = 5
   min_shared: float = 0.1
   max_cluster_share: float = 0.01
   min_protein: int = 30
@@ -86,6 +88,12 @@ def _mix(x: np.ndarray) -> np.ndarray:
   x = (x ^ x >> np.uint64(30)) * np.uint64(0xBF58476D1CE4E5B9)
   x = (x ^ x >> np.uint64(27)) * np.uint64(0x94D049BB133111EB)
   return x ^ x >> np.uint64(31)
+
+
+def _unique(values: np.ndarray) -> np.ndarray:
+  """Sorted distinct values; `np.unique` hashes integers first, which takes several times as long on millions of them."""
+  values = np.sort(values)
+  return values[np.r_[True, values[1:] != values[:-1]]] if len(values) else values
 
 
 # --- proteins ---
@@ -127,7 +135,7 @@ def _candidate_pairs(proteins: Sequence[bytes], config: SplitConfig) -> np.ndarr
 def _shared(proteins: Sequence[bytes], pairs: np.ndarray, k: int) -> np.ndarray:
   """Share of the shorter protein's distinct k-mers that the other one has too, float64 [len(pairs)]."""
   owner, kmers = _protein_kmers(proteins, k)
-  keys = np.unique(owner.astype(np.uint64) << np.uint64(5 * k) | kmers)
+  keys = _unique(owner.astype(np.uint64) << np.uint64(5 * k) | kmers)
   owner = (keys >> np.uint64(5 * k)).astype(np.int64)
   first = np.searchsorted(owner, np.arange(len(proteins) + 1))
   sizes = np.diff(first)
@@ -251,8 +259,8 @@ class HeldOutIndex:
     for ids, split in genes:
       kmers, usable = canonical_kmers(ids)
       found[split].append(kmers[usable])
-    by_split = {split: np.unique(np.concatenate(kmers)) for split, kmers in found.items()}
-    self.kmers = np.unique(np.concatenate(list(by_split.values())))
+    by_split = {split: _unique(np.concatenate(kmers)) for split, kmers in found.items()}
+    self.kmers = _unique(np.concatenate(list(by_split.values())))
     self.flags = np.zeros(len(self.kmers), np.uint8)
     for bit, kmers in enumerate(by_split.values()):
       self.flags[np.searchsorted(self.kmers, kmers)] |= 1 << bit
@@ -292,7 +300,7 @@ class HeldOutIndex:
       [(start, end, split)]; the split is None where `valid` and `test` claim the same letters.
     """
     intervals = {split: np.array(runs, np.int64).reshape(-1, 2) for split, runs in self.intervals(ids).items()}
-    edges = np.unique(np.concatenate([[0, len(ids)], *(runs.ravel() for runs in intervals.values())]))
+    edges = _unique(np.concatenate([[0, len(ids)], *(runs.ravel() for runs in intervals.values())]))
     claims = np.zeros(len(edges) - 1, np.uint8)
     for bit, runs in enumerate(intervals.values()):
       before = np.searchsorted(runs[:, 0], edges[:-1], side="right")

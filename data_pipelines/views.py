@@ -32,6 +32,8 @@ class RowSet:
     taxa: keep documents of these NCBI taxonomy ids only; empty for all.
     max_documents: at most this many documents (genes, sequences) a split, chosen by the seed; 0 for all.
     seed: changes every random choice.
+    like: name of another row set, whose random choices this one makes too; empty for its own. A control then differs
+      from what it controls in nothing else.
   """
 
   corpus: str
@@ -39,6 +41,7 @@ class RowSet:
   taxa: tuple[int, ...] = ()
   max_documents: int = 0
   seed: int = 0
+  like: str = ""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 The layout is that of https://www.ncbi.nlm.nih.gov/genbank/release/current/ (section 3.4) and the feature table that of
 https://www.insdc.org/submitting-standards/feature-table/. The reader is our own: the fast library for Python, gb-io
-0.4, hands out `order(…)` and `one-of(…)` as if they were `join(…)`, drops a whole file for one Latin-1 letter, and
+0.4, hands out `order(…)` and `one-of(…)` as if they were `join(…)`, refuses a file for one Latin-1 letter, and
 does not name the record that it cannot read.
 """
 
@@ -38,7 +38,7 @@ class _Feature:
     return self.qualifiers[name][0] if name in self.qualifiers else None
 
   def number(self, name: str) -> int:
-    """The qualifier as a number: 1 where it is absent (both defaults are 1), 0, which means nothing, where it is none."""
+    """The qualifier as a number: 1, the default of both that are asked for, where it is absent; 0 where it is none."""
     value = self.first(name)
     return 1 if value is None else int(value) if re.fullmatch(r"\d{1,9}", value) else 0
 
@@ -83,8 +83,8 @@ def read_genbank(
 ) -> Iterator[genes.CodingGene | genes.Reject]:
   """Yields one item per CDS feature of a GenBank file, plain or gzip, in the file's order.
 
-  The transcript is the mRNA feature of the same gene whose introns are the coding sequence's, or the record itself where
-  that is an mRNA (then `CodingGene.genomic` is False); else there is none.
+  The transcript is the mRNA feature of the same gene whose introns are the coding sequence's, or the record itself
+  where that is an mRNA (then `CodingGene.genomic` is False); else there is none.
 
   Args:
     path: the file.

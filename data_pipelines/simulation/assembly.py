@@ -106,12 +106,13 @@ class Assembly:
 
 def extract(contig: Contig, parts: Iterable[Part]) -> str:
   """The parts' bases, upper case, each on its strand, joined."""
-  twice = contig.sequence.upper() * (2 if contig.circular else 1)
-  pieces = []
+  sequence, pieces = contig.sequence, []
   for start, end, strand in parts:
-    piece = twice[start % len(contig.sequence) :][: end - start]
+    end -= start // len(sequence) * len(sequence)
+    start %= len(sequence)
+    piece = sequence[start:end] + sequence[: max(end - len(sequence), 0)]
     pieces.append(piece if strand == "+" else reverse_complement(piece))
-  return "".join(pieces)
+  return "".join(pieces).upper()
 
 
 def reverse_complement(dna: str) -> str:

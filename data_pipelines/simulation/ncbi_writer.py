@@ -18,6 +18,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from data_pipelines.simulation.assembly import Assembly, Contig, Gene, Part, Transcript, extract
 
 DATE = "01-JAN-2024"  # fixed, so that the same release has the same bytes
+# Biotype to the feature key and class of its RNA in GenBank files and feature tables.
+_RNA_FEATURES = {"tRNA": ("tRNA", ""), "rRNA": ("rRNA", ""), "lncRNA": ("ncRNA", "lncRNA")}
 
 
 def _ranges(part: Part, length: int) -> list[str]:
@@ -47,8 +49,11 @@ def fasta(header: str, sequence: str) -> str:
 
 def genomic_fna(assembly: Assembly) -> Iterator[str]:
   for contig in assembly.contigs:
-    place = {"chromosome": f" chromosome {contig.chromosome}".rstrip()}.get(contig.seq_type, " contig 1")
-    yield fasta(f"{contig.accession} {assembly.organism}{place}, complete sequence", contig.sequence)
+    yield fasta(f"{contig.accession} {_title(assembly, contig)}", contig.sequence)
+
+
+def _title(assembly: Assembly, contig: Contig) -> str:
+  return f"{assembly.organism} {contig.seq_type} {contig.chromosome}".rstrip() + ", complete sequence"
 
 
 def protein_faa(assembly: Assembly) -> Iterator[str]:
@@ -107,9 +112,9 @@ def _gff_escape(text: str) -> str:
 def _gff_line(accession, source, kind, start, end, strand, phase, attributes: Mapping[str, str | Sequence[str]]) -> str:
   """One GFF3 line; a list is a multi-valued attribute, empty values are left out, the order is NCBI's."""
   first = ("ID", "Parent", "Dbxref", "Name")
-  keys = sorted((k for k, v in attributes.items() if v), key=lambda k: (first.index(k) if k in first else len(first), k))
+  others = sorted(set(attributes).difference(first))
   column9 = []
-  for key in keys:
+  for key in [key for key in (*first, *others) if attributes.get(key)]:
     values = [attributes[key]] if isinstance(attributes[key], str) else attributes[key]
     column9.append(f"{key}={','.join(_gff_escape(value) for value in values)}")
   return "\t".join([accession, source, kind, str(start), str(end), ".", strand, str(phase), ";".join(column9)]) + "\n"
@@ -166,14 +171,13 @@ def _gff_gene(assembly: Assembly, contig: Contig, gene: Gene, protein_uses: dict
   for transcript in gene.transcripts:
     parent = f"gene-{gene.locus_tag}"
     product = gene.product_of(transcript)
-    noncoding = gene.biotype in ("tRNA", "rRNA", "lncRNA")
-    if transcript.accession or noncoding:
+    if transcript.accession or gene.biotype in _RNA_FEATURES:
       name = transcript.accession or gene.locus_tag
       kind = {"protein_coding": "mRNA", "lncRNA": "lnc_RNA"}.get(gene.biotype, gene.biotype)
       reference = geneid + ([f"GenBank:{transcript.accession}"] if transcript.accession else [])
       attributes = {
           **common, "ID": f"rna-{name}", "Parent": parent, "Dbxref": reference, "Name": transcript.accession,
-          "gbkey": {"lnc_RNA": "ncRNA"}.get(kind, kind), "product": product, "tag": transcript.tag,
+          "gbkey": _RNA_FEATURES.get(gene.biotype, ("mRNA", ""))[0], "product": product, "tag": transcript.tag,
           "transcript_id": transcript.accession,
       }
       start = min(part[0] for part in transcript.exons)
@@ -224,8 +228,7 @@ def genomic_gbff(assembly: Assembly) -> Iterator[str]:
     bare = contig.accession.split(".")[0]
     topology = "circular" if contig.circular else "linear"
     yield f"LOCUS       {bare:16} {length:>11} bp    DNA     {topology:8} {division} {DATE}\n"
-    place = f" chromosome {contig.chromosome}".rstrip() if contig.seq_type == "chromosome" else " contig 1"
-    yield f"DEFINITION  {assembly.organism}{place}, complete sequence.\n"
+    yield f"DEFINITION  {_title(assembly, contig)}.\n"
     yield f"ACCESSION   {bare}\nVERSION     {contig.accession}\nDBLINK      Assembly: {assembly.accession}\n"
     yield f"KEYWORDS    RefSeq.\nSOURCE      {assembly.organism}\n  ORGANISM  {assembly.organism}\n"
     yield textwrap.fill(assembly.lineage + ".", 79, initial_indent=" " * 12, subsequent_indent=" " * 12) + "\n"
@@ -254,11 +257,11 @@ def _genbank_gene(assembly: Assembly, gene: Gene, length: int) -> Iterator[str]:
     flags.append(("trans_splicing", ""))
   yield from _feature("gene", location(gene.parts, length, **ends), names + flags + geneid)
   for transcript in gene.transcripts:
-    if transcript.accession or gene.biotype in ("tRNA", "rRNA", "lncRNA"):
-      key = {"protein_coding": "mRNA", "lncRNA": "ncRNA"}.get(gene.biotype, gene.biotype)
+    if transcript.accession or gene.biotype in _RNA_FEATURES:
+      key, ncrna_class = _RNA_FEATURES.get(gene.biotype, ("mRNA", ""))
       qualifiers = names + [("product", gene.product_of(transcript))]
-      if key == "ncRNA":
-        qualifiers.append(("ncRNA_class", gene.biotype))
+      if ncrna_class:
+        qualifiers.append(("ncRNA_class", ncrna_class))
       if transcript.accession:
         qualifiers.append(("transcript_id", transcript.accession))
       yield from _feature(key, location(transcript.exons, length), qualifiers + geneid)
@@ -285,7 +288,8 @@ def _genbank_gene(assembly: Assembly, gene: Gene, length: int) -> Iterator[str]:
 
 _TABLE_COLUMNS = (
     "feature class assembly assembly_unit seq_type chromosome genomic_accession start end strand product_accession "
-    "non-redundant_refseq related_accession name symbol GeneID locus_tag feature_interval_length product_length attributes"
+    "non-redundant_refseq related_accession name symbol GeneID locus_tag feature_interval_length product_length "
+    "attributes"
 ).split()
 
 
@@ -293,43 +297,47 @@ def feature_table(assembly: Assembly) -> Iterator[str]:
   """The 20-column table. A feature over the origin has its start after its end (unverified against a real file)."""
   yield "# " + "\t".join(_TABLE_COLUMNS) + "\n"
   for contig in assembly.contigs:
-    length = len(contig.sequence)
     for gene in contig.genes:
-      flags = [
-          name for name, there in (
-              ("partial", gene.partial5 or gene.partial3), ("pseudo", gene.pseudo),
-              ("ribosomal_slippage", gene.exception == "ribosomal slippage"),
-              ("trans_splicing", gene.exception == "trans-splicing"),
-          ) if there
-      ]
-
-      def row(feature, feature_class, parts, *, flags=flags, **columns):
-        start, end = min(part[0] for part in parts), max(part[1] for part in parts)
-        columns |= {
-            "feature": feature, "class": feature_class, "assembly": assembly.accession,
-            "assembly_unit": "Primary Assembly", "seq_type": contig.seq_type, "chromosome": contig.chromosome,
-            "genomic_accession": contig.accession, "start": start % length + 1, "end": (end - 1) % length + 1,
-            "strand": parts[0][2], "symbol": gene.symbol, "GeneID": gene.gene_id or "", "locus_tag": gene.locus_tag,
-            "feature_interval_length": sum(end - start for start, end, _ in parts), "attributes": ";".join(flags),
-        }
-        return "\t".join(str(columns.get(name, "")) for name in _TABLE_COLUMNS) + "\n"
-
-      yield row("gene", gene.biotype, gene.parts, name=gene.product if assembly.eukaryote else "")
+      name = gene.product if assembly.eukaryote else ""
+      yield _table_row(assembly, contig, gene, "gene", gene.biotype, gene.parts, name=name)
       for transcript in gene.transcripts:
-        product = gene.product_of(transcript)
-        if transcript.accession or gene.biotype in ("tRNA", "rRNA", "lncRNA"):
-          kind = {"protein_coding": "mRNA", "lncRNA": "ncRNA"}.get(gene.biotype, gene.biotype)
-          yield row(
-              kind, "lncRNA" if gene.biotype == "lncRNA" else "", transcript.exons, name=product,
+        name = gene.product_of(transcript)
+        if transcript.accession or gene.biotype in _RNA_FEATURES:
+          yield _table_row(
+              assembly, contig, gene, *_RNA_FEATURES.get(gene.biotype, ("mRNA", "")), transcript.exons, name=name,
               product_accession=transcript.accession, related_accession=transcript.protein_id,
               product_length=len(transcript.rna) or "",
-              flags=[f"anticodon={gene.anticodon}"] if gene.anticodon else flags)
+          )
         if transcript.cds:
-          yield row(
-              "CDS", "with_protein" if transcript.protein else "without_protein", transcript.cds, name=product,
-              product_accession=transcript.protein_id, related_accession=transcript.accession,
-              product_length=len(transcript.protein) or "",
-              **{"non-redundant_refseq": transcript.protein_id if transcript.protein_id.startswith("WP_") else ""})
+          shared = transcript.protein_id if transcript.protein_id.startswith("WP_") else ""
+          yield _table_row(
+              assembly, contig, gene, "CDS", "with_protein" if transcript.protein else "without_protein",
+              transcript.cds, name=name, product_accession=transcript.protein_id,
+              related_accession=transcript.accession, product_length=len(transcript.protein) or "",
+              **{"non-redundant_refseq": shared},
+          )
+
+
+def _table_row(
+    assembly: Assembly, contig: Contig, gene: Gene, feature: str, feature_class: str, parts: Sequence[Part], **columns
+) -> str:
+  length = len(contig.sequence)
+  start, end = min(part[0] for part in parts), max(part[1] for part in parts)
+  flags = {
+      "partial": gene.partial5 or gene.partial3, "pseudo": gene.pseudo,
+      "ribosomal_slippage": gene.exception == "ribosomal slippage",
+      "trans_splicing": gene.exception == "trans-splicing",
+      f"anticodon={gene.anticodon}": feature == "tRNA",
+  }
+  columns |= {
+      "feature": feature, "class": feature_class, "assembly": assembly.accession,
+      "assembly_unit": "Primary Assembly", "seq_type": contig.seq_type, "chromosome": contig.chromosome,
+      "genomic_accession": contig.accession, "start": start % length + 1, "end": (end - 1) % length + 1,
+      "strand": parts[0][2], "symbol": gene.symbol, "GeneID": gene.gene_id or "", "locus_tag": gene.locus_tag,
+      "feature_interval_length": sum(end - start for start, end, _ in parts),
+      "attributes": ";".join(flag for flag, there in flags.items() if there),
+  }
+  return "\t".join(str(columns.get(name, "")) for name in _TABLE_COLUMNS) + "\n"
 
 
 _SUMMARY_COLUMNS = (

@@ -20,7 +20,7 @@ _ANTICODONS = {"Ala": "TGC", "Gly": "GCC", "Lys": "TTT", "Leu": "CAG", "Met": "C
 
 @dataclasses.dataclass(frozen=True)
 class Species:
-  """One genome to sequences.
+  """One genome to simulate.
 
   Attributes:
     number: 1, 2, …: goes into every accession.
@@ -66,9 +66,9 @@ _FUNGI = "Eukaryota; Fungi; Minimycota; Minimycetes; Minimycetales"
 SPECIES = (
     Species(1, "MiniBact1", "Miniabacter primus", _BACTERIA, 11, "Escherichia coli K-12", 0.0, 0.50,
             _BACTERIAL_STARTS, slip=-1, selenoprotein=True, over_origin=True),
-    Species(2, "MiniBact2", "Miniabacter secundus", _BACTERIA, 11, "Escherichia coli K-12", 0.5, 0.62,
+    Species(2, "MiniBact2", "Miniabacter secundus", _BACTERIA, 11, "Escherichia coli K-12", 0.8, 0.64,
             _BACTERIAL_STARTS, pgap=True, slip=1, selenoprotein=True, over_origin=True),
-    Species(3, "MiniBact3", "Miniabacter tertius", _BACTERIA, 11, "Escherichia coli K-12", -0.5, 0.38,
+    Species(3, "MiniBact3", "Miniabacter tertius", _BACTERIA, 11, "Escherichia coli K-12", -0.6, 0.37,
             _BACTERIAL_STARTS, pgap=True, slip=-1, selenoprotein=True, over_origin=True, scaffold=True),
     Species(4, "MiniMyco", "Miniplasma quartum", _BACTERIA, 4, "Mycoplasma mycoides", 0.0, 0.22,
             {"ATG": 0.96, "GTG": 0.03, "TTG": 0.01}, pgap=True),
@@ -123,7 +123,9 @@ def _bacterial_loci(
 ) -> tuple[list[Locus], list[Locus]]:
   """Coding genes of the chromosome, in random order, and of the scaffold, the incomplete ones outside."""
   if species.pgap:
-    proteins = [*proteins[:-1], dataclasses.replace(proteins[0], symbol=proteins[0].symbol + "C")]
+    # An identical copy; of the shortest, because the longest become something else below.
+    short = min(proteins[:-1], key=lambda protein: len(protein.residues))
+    proteins = [*proteins[:-1], dataclasses.replace(short, symbol=short.symbol + "C")]
   probabilities = sequences.codon_probabilities(species.codon_usage, species.transl_table, species.gc_tilt)
   coding = sequences.reverse_translate(rng, [p.residues for p in proteins], probabilities, species.starts)
   loci = [gene_models.bacterial_locus(protein, cds) for protein, cds in zip(proteins, coding)]
@@ -174,11 +176,13 @@ def _eukaryotic_loci(
 
 def _rna_loci(rng: np.random.Generator, species: Species, background: BackgroundDna, ribosomal: str) -> list[Locus]:
   loci = [
-      gene_models.rna_locus("tRNA", f"trn{amino_acid}", f"tRNA-{amino_acid}", sequences.transfer_rna(rng, anticodon),
-                         anticodon=anticodon)
+      gene_models.rna_locus(
+          "tRNA", f"trn{amino_acid}", f"tRNA-{amino_acid}", sequences.transfer_rna(rng, anticodon), anticodon=anticodon
+      )
       for amino_acid, anticodon in _ANTICODONS.items()
   ]
-  loci.append(gene_models.rna_locus("rRNA", "rrs", "small subunit ribosomal RNA", sequences.diverge(rng, ribosomal, 0.05)))
+  own = sequences.diverge(rng, ribosomal, 0.05)
+  loci.append(gene_models.rna_locus("rRNA", "rrs", "small subunit ribosomal RNA", own))
   if species.eukaryote:
     loci += [
         gene_models.rna_locus("lncRNA", f"lnc{i}", f"uncharacterized RNA {i}", background.take(300 + 50 * i))
@@ -230,6 +234,10 @@ def _lay_out(
   return sequence[turn:] + sequence[:turn], sorted(genes, key=lambda gene: min(gene.parts))
 
 
+def _is_ordinary(gene: Gene) -> bool:
+  return gene.biotype == "protein_coding" and not gene.exception and not gene.transl_except
+
+
 def _moved(gene: Gene, place: Callable[[Part], Part]) -> Gene:
   transcripts = tuple(
       dataclasses.replace(t, exons=tuple(map(place, t.exons)), cds=tuple(map(place, t.cds))) for t in gene.transcripts
@@ -260,8 +268,8 @@ def _assembly(rng: np.random.Generator, species: Species, proteins: list[Protein
       add(number, [loci[j] for j in some], 350, chromosome=("I", "II", "III", "IV")[i])
   else:
     loci, scaffold = _bacterial_loci(rng, species, proteins)
-    # The first locus may come to lie over the origin: a coding gene with a simple location.
-    first = next(i for i, x in enumerate(loci) if x.gene.biotype == "protein_coding" and not x.gene.exception)
+    # The first locus may come to lie over the origin: an ordinary gene.
+    first = next(i for i, locus in enumerate(loci) if _is_ordinary(locus.gene))
     rest = loci[:first] + loci[first + 1 :] + _rna_loci(rng, species, background, ribosomal)
     order = rng.permutation(len(rest))
     prefix = "NZ_CP" if species.pgap else "NC_"

@@ -1,6 +1,7 @@
 """FASTA files, and the opening of plain and gzip files that all readers share."""
 
 import gzip
+import io
 
 import pytest
 
@@ -34,7 +35,7 @@ RECORDS = [("NP_1.1", "a protein [Homo sapiens]", "MKVLL*"), ("lcl|NC_000001.1_c
         gzip.compress(TEXT),
         gzip.compress(TEXT[:40]) + gzip.compress(TEXT[40:]),
     ],
-    ids=["plain", "no newline at the end", "CRLF", "blank lines", "byte order mark", "spaces", "gzip", "two gzip members"],
+    ids=["plain", "no last newline", "CRLF", "blank lines", "byte order mark", "spaces", "gzip", "two gzip members"],
 )
 def test_records_are_the_same_however_the_file_is_written(tmp_path, data):
   assert _records(_write(tmp_path / "x", data)) == RECORDS
@@ -90,7 +91,8 @@ def test_bad_files_are_named_with_record_and_remedy(tmp_path, data, problem):
 
 
 def test_a_truncated_gzip_file_is_named_and_not_read_as_a_shorter_one(tmp_path):
-  data = gzip.compress(b"".join(b">s%d\n%d\n" % (i, i) for i in range(10_000)).translate(bytes.maketrans(b"0123456789", b"ACDEFGHIKL")))
+  numbers = (f"{i:04}".translate(str.maketrans("0123456789", "ACDEFGHIKL")) for i in range(10_000))
+  data = gzip.compress("".join(f">{x}\n{x}\n" for x in numbers).encode())
   path = _write(tmp_path / "x.fa.gz", data[: len(data) // 2])
   with pytest.raises(InputError, match="x.fa.gz: the gzip data end too early.*download it again"):
     _records(path)
@@ -109,6 +111,16 @@ def test_a_missing_file_and_a_folder_are_named(tmp_path):
   for path in (tmp_path / "none.fa", tmp_path):
     with pytest.raises(InputError, match="cannot be opened"):
       compressed.open_binary(path)
+
+
+def test_a_disk_that_fails_while_reading_is_told_with_the_file():
+  class Failing(io.BytesIO):
+
+    def readinto(self, buffer):
+      raise OSError(5, "Input/output error")
+
+  with pytest.raises(InputError, match="x.fa: cannot be read .*Input/output error"):
+    io.BufferedReader(compressed._CheckedReader(Failing(), "x.fa")).read()
 
 
 def test_reading_opens_no_more_than_it_closes(tmp_path, recwarn):

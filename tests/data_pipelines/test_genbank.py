@@ -38,7 +38,9 @@ def _feature(key, location, *qualifiers):
   return "\n".join(lines) + "\n"
 
 
-def _record(features, genome=GENOME, *, name="NC_000001", topology="linear", moltype="DNA", keywords=".", taxon=562):
+def _record(
+    features, genome=GENOME, *, name="NC_000001", topology="linear", moltype="DNA", keywords=".", taxon=562
+):
   origin = "".join(
       f"{start + 1:>9} {' '.join(genome[i : i + 10] for i in range(start, min(start + 60, len(genome)), 10))}\n"
       for start in range(0, len(genome), 60)
@@ -188,6 +190,19 @@ def test_the_taxon_given_comes_before_the_files(tmp_path):
   assert [_items(tmp_path, text)[0].taxon, _items(tmp_path, text, taxon=9)[0].taxon] == [562, 9]
 
 
+@pytest.mark.parametrize("location, partial5, partial3", [
+    ("101..124", False, False),
+    ("<101..124", True, False),
+    ("101..>124", False, True),
+    ("complement(<101..124)", False, True),
+    ("complement(101..>124)", True, False),
+    ("join(complement(112..>124),complement(101..111))", True, False),
+])
+def test_the_partial_ends_are_those_of_the_coding_strand(tmp_path, location, partial5, partial3):
+  (gene,) = _items(tmp_path, _record(_feature("CDS", location, TRANSLATION), _plant(location, PLAIN)))
+  assert (gene.partial5, gene.partial3) == (partial5, partial3)
+
+
 def test_a_missing_translation_is_made(tmp_path):
   (gene,) = _items(tmp_path, _record(_feature("CDS", "101..124"), _plant("101..124", PLAIN)))
   assert (gene.protein, gene.protein_source) == ("MAKGREL", "translated")
@@ -196,7 +211,8 @@ def test_a_missing_translation_is_made(tmp_path):
 def test_qualifiers_are_read_across_lines_and_quotes(tmp_path):
   features = _feature(
       "CDS", "join(101..110,\n                     151..164)",
-      'note="a ""quoted"" word,\n                     /pseudo and more"', 'translation="MAKG\n                     REL"',
+      'note="a ""quoted"" word,\n                     /pseudo and more"',
+      'translation="MAKG\n                     REL"',
   )
   (gene,) = _items(tmp_path, _record(features, _plant("join(101..110,151..164)", PLAIN)))
   assert gene.protein == "MAKGREL"
@@ -228,6 +244,13 @@ def test_each_coding_sequence_gets_the_transcript_that_is_spliced_like_it(tmp_pa
   assert second.rna[slice(*second.rna_cds)] == second.cds == PLAIN.upper()
 
 
+@pytest.mark.parametrize("transcript", ["104..200", "91..120", "complement(91..200)", "join(91..110,115..200)"])
+def test_a_transcript_that_does_not_hold_the_coding_sequence_is_not_its(tmp_path, transcript):
+  features = _feature("mRNA", transcript, 'gene="a"') + _feature("CDS", "101..124", 'gene="a"', TRANSLATION)
+  (gene,) = _items(tmp_path, _record(features, _plant("101..124", PLAIN)))
+  assert (gene.transcript_id, gene.rna_source, gene.dna) == ("", "cds", PLAIN.upper())
+
+
 def test_a_slip_does_not_keep_a_coding_sequence_from_its_transcript(tmp_path):
   location = "join(101..110,112..125)"
   features = _feature("mRNA", "91..140", 'gene="a"') + _feature("CDS", location, 'gene="a"', "ribosomal_slippage")
@@ -257,9 +280,13 @@ def test_all_records_of_a_file_are_read_and_prefaces_skipped(tmp_path):
 
 
 def test_records_are_whole_wherever_the_blocks_end(tmp_path, monkeypatch):
-  text = _record(_feature("CDS", "101..124", TRANSLATION), _plant("101..124", PLAIN))
+  text = _record(
+      _feature("CDS", "101..124", TRANSLATION), _plant("101..124", PLAIN), keywords="RefSeq; MANE\n            Select."
+  )
   expected = _items(tmp_path, text * 3)
-  for size in (1, 7, 79, 80, 81, len(text) - 1, len(text), len(text) + 1):
+  assert [gene.selected for gene in expected] == [True] * 3
+  inside_the_keywords = len(text) + text.index("MANE")
+  for size in (1, 7, 79, 80, 81, len(text) - 1, len(text), len(text) + 1, inside_the_keywords):
     monkeypatch.setattr(genbank, "_BLOCK", size)
     assert _items(tmp_path, text * 3) == expected
 

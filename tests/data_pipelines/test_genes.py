@@ -202,6 +202,11 @@ def test_a_transcript_record_is_taken_as_it_is():
   assert polymorphic.rna_cds is None and polymorphic.rna == "GGATGGCATAACC"
 
 
+def test_a_coding_sequence_that_occurs_twice_in_its_transcript_has_its_annotated_place():
+  gene = _verify("ATGTAAGATGTAAG", "M", cds_blocks=[(7, 13)], exon_blocks=[(0, 14)])
+  assert gene.rna_cds == (7, 13)
+
+
 def test_a_slip_of_the_ribosome_is_in_the_coding_sequence_but_not_in_the_transcript():
   back = _verify("ATGAAAAAATAA", cds_blocks=[(0, 5), (4, 9), (9, 11)], partial3=True)
   assert (back.cds, back.rna, back.rna_cds) == ("ATGAAAAAAATA", "ATGAAAAAATA", None)

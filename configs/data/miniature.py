@@ -1,0 +1,36 @@
+"""Rows from a miniature release: six simulated genomes, every stage in seconds.
+
+  python -m data_pipelines.miniature --out=RELEASE
+  python -m data_pipelines.build --config=configs/data/miniature.py --config.release=RELEASE --out=DIR
+
+Row sets `single_*` and `pairs_*` are for training; `translate_*` hold validation rows only, DNA followed by its protein,
+and `translate_wrong_*` the same with the DNA of another gene: a model that translates is much better on the former.
+"""
+
+import ml_collections
+
+
+def get_config() -> ml_collections.ConfigDict:
+  config = ml_collections.ConfigDict()
+  config.release = ml_collections.config_dict.placeholder(str)
+  config.context = 256
+  config.seed = 0
+  config.sources = ({"kind": "assembly", "path": "{release}/GC[AF]_*"},)
+  config.documents = {
+      "transcripts": "one",
+      "strict": True,
+      "min_letters": 20,
+      "splits": {"valid": 0.05, "test": 0.05, "seed": 0},
+  }
+  translate = {"corpus": "refseq_pairs", "splits": ("valid",), "modalities": ("dna", "protein"), "codons": (10, 30)}
+  config.row_sets = {
+      "single_dna": {"corpus": "single_modal", "modalities": ("dna",), "strand": "random"},
+      "single_rna": {"corpus": "single_modal", "modalities": ("rna",)},
+      "single_protein": {"corpus": "single_modal", "modalities": ("protein",)},
+      # Three modalities of k codons cost 7k + 13 tokens: 256 hold 34.
+      "pairs_w10_30": {"corpus": "refseq_pairs", "views": 2, "codons": (10, 30)},
+      "pairs_w20_60": {"corpus": "refseq_pairs", "views": 1, "codons": (20, 60), "modalities": ("dna", "protein")},
+      "translate_w10_30": translate,
+      "translate_wrong_w10_30": translate | {"wrong_partner": True, "like": "translate_w10_30"},
+  }
+  return config

@@ -1,0 +1,52 @@
+"""Rows from public genomes: E. coli, yeast, M. mycoides (genetic code 4), phages, and a hundredth of C. elegans.
+
+  python -m data_pipelines.build --config=configs/data/model_organisms.py --config.genomes=DIR --out=DIR
+
+`genomes` is a folder with the RefSeq files named below, as NCBI serves them.
+"""
+
+import ml_collections
+
+ECOLI, YEAST = 511145, 559292
+
+
+def get_config() -> ml_collections.ConfigDict:
+  config = ml_collections.ConfigDict()
+  config.genomes = ml_collections.config_dict.placeholder(str)
+  config.context = 512
+  config.seed = 0
+  ecoli = "{genomes}/ecoli_mg1655/GCF_000005845.2_ASM584v2_"
+  yeast = "{genomes}/scerevisiae_r64/"
+  config.sources = (
+      {"name": "ecoli_mg1655", "kind": "gff3", "gff": ecoli + "genomic.gff.gz", "fasta": ecoli + "genomic.fna.gz",
+       "protein": ecoli + "protein.faa.gz"},
+      # The FASTA holds the 16 chromosomes, the annotation also the mitochondrion.
+      {"name": "scerevisiae_r64", "kind": "gff3", "gff": yeast + "GCF_000146045.2_R64_genomic.gff.gz",
+       "fasta": yeast + "derived_GCF_000146045.2_R64_genomic.fna.gz",
+       "rna": yeast + "derived_GCF_000146045.2_R64_rna.fna.gz",
+       "protein": yeast + "derived_GCF_000146045.2_R64_protein.faa.gz", "missing_contig": "reject"},
+      {"name": "mmycoides", "kind": "genbank", "path": "{genomes}/mmycoides/GCF_000023685.1.gbff.gz"},
+      {"name": "phages", "kind": "genbank", "path": "{genomes}/phages/*.gbk.gz"},
+      {"name": "celegans_1pct", "kind": "gff3", "gff": "{genomes}/celegans_1pct/C.elegans.gff.gz",
+       "fasta": "{genomes}/celegans_1pct/C.elegans.fa.gz", "taxon": 6239},
+  )
+  config.documents = {
+      "transcripts": "one",
+      "strict": True,
+      "min_letters": 20,
+      "splits": {"valid": 0.05, "test": 0.05, "seed": 0},
+  }
+  translate = {"corpus": "refseq_pairs", "splits": ("valid",), "modalities": ("dna", "protein"), "codons": (10, 60)}
+  wrong = translate | {"wrong_partner": True}
+  config.row_sets = {
+      "single_dna": {"corpus": "single_modal", "modalities": ("dna",), "strand": "random"},
+      "single_rna": {"corpus": "single_modal", "modalities": ("rna",)},
+      "single_protein": {"corpus": "single_modal", "modalities": ("protein",)},
+      "pairs_w10_30": {"corpus": "refseq_pairs", "views": 2, "codons": (10, 30)},
+      "pairs_w20_60": {"corpus": "refseq_pairs", "views": 2, "codons": (20, 60)},
+      "translate_ecoli_w10_60": translate | {"taxa": (ECOLI,)},
+      "translate_wrong_ecoli_w10_60": wrong | {"taxa": (ECOLI,), "like": "translate_ecoli_w10_60"},
+      "translate_yeast_w10_60": translate | {"taxa": (YEAST,)},
+      "translate_wrong_yeast_w10_60": wrong | {"taxa": (YEAST,), "like": "translate_yeast_w10_60"},
+  }
+  return config
