@@ -26,9 +26,10 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from bsm_jax import tokenizer
-from data_pipelines import corpora, documents, pack, rows, sources as sources_lib, views
+from data_pipelines import corpora, documents, pack, row_sets, rows, views
+from data_pipelines import sources as sources_lib
 from data_pipelines.errors import InputError
-from data_pipelines.genes import REASONS
+from data_pipelines.genes import REASONS as READER_REASONS
 from data_pipelines.pack import BuildError
 from data_pipelines.report import table
 from data_pipelines.splits import SPLITS, SplitConfig
@@ -59,15 +60,15 @@ class BuildConfig:
   context: int
   sources: list[sources_lib.Source]
   documents: documents.DocumentsConfig
-  row_sets: dict[str, views.RowSet]
+  row_sets: dict[str, row_sets.RowSet]
 
   @classmethod
   def parse(cls, config: Mapping[str, Any]) -> "BuildConfig":
     """From the dictionary that a file under configs/data makes.
 
     Keys: `context`, `seed` (of row sets that have none of their own), `sources` (see `sources.py`), `documents` (see
-    `documents.DocumentsConfig`), `row_sets` (see `views.RowSet` and its subclasses), and text, such as a folder, that
-    paths in `sources` may refer to as `{key}`.
+    `documents.DocumentsConfig`), `row_sets` (see `row_sets.RowSet` and its subclasses), and text, such as a folder,
+    that paths in `sources` may refer to as `{key}`.
 
     Raises:
       ConfigError, SourceError, RowSetError: naming the entry and what it may be.
@@ -84,7 +85,7 @@ class BuildConfig:
         sources=sources_lib.parse_sources(config["sources"], variables),
         documents=_dataclass(documents.DocumentsConfig, chosen | {"splits": splits}, "config.documents"),
         row_sets={
-            name: views.parse_row_set(name, {"seed": seed} | dict(spec), context)
+            name: row_sets.parse_row_set(name, {"seed": seed} | dict(spec), context)
             for name, spec in config["row_sets"].items()
         },
     )
@@ -167,7 +168,7 @@ def _build_documents(config: BuildConfig, out: pathlib.Path, work: pathlib.Path,
 
 
 def _build_rows(
-    name: str, row_set: views.RowSet, context: int, documents_from: dict, out: pathlib.Path, work: pathlib.Path,
+    name: str, row_set: row_sets.RowSet, context: int, documents_from: dict, out: pathlib.Path, work: pathlib.Path,
     overwrite: bool,
 ) -> None:
   made_from = {
@@ -223,25 +224,26 @@ def _move(made: pathlib.Path, target: pathlib.Path, work: pathlib.Path) -> None:
 def _summary(config: BuildConfig, out: pathlib.Path) -> str:
   """What the build holds, what was dropped and why, and what to run next."""
   corpus_rows, reject_rows, row_rows, dropped_rows = [], [], [], []
+  reasons = READER_REASONS | documents.REASONS
   for corpus in sorted({r.corpus for r in config.row_sets.values()}):
     found = json.loads((out / "documents" / corpus / corpora.VERSION / "metadata.json").read_text())
     rejected = {reason: r["count"] for reason, r in found["rejects"].items()}
     corpus_rows.append([corpus, found["records"], sum(rejected.values())] + [found["documents"][s] for s in SPLITS])
     dropped = found.get("dropped_stretches", {})
-    reject_rows += [[f"{corpus}: {reason}", n, REASONS.get(reason, "")] for reason, n in rejected.items()]
-    reject_rows += [[f"{corpus}: stretch {reason}", r["count"], ""] for reason, r in dropped.items()]
+    reject_rows += [[f"{corpus}: {reason}", n, reasons[reason]] for reason, n in rejected.items()]
+    reject_rows += [[f"{corpus}: stretch {reason}", r["count"], reasons[reason]] for reason, r in dropped.items()]
   for name in config.row_sets:
     found = json.loads((out / "rows" / name / "corpus.json").read_text())
     for split, s in found["splits"].items():
       letters = [s["letters_by_modality"][m.name.lower()] for m in tokenizer.Modality]
       row_rows.append([f"{name} {split}", s["documents"], s["rows"], s["tokens"], *letters, f"{s['fill']:.1%}"])
-    dropped_rows += [[f"{name}: {reason}", r["count"]] for reason, r in found["dropped"].items()]
+    dropped_rows += [[f"{name}: {reason}", r["count"], views.REASONS[reason]] for reason, r in found["dropped"].items()]
   parts = [table(["corpus", "records in", "rejected", *SPLITS], corpus_rows)]
   if reject_rows:
     parts.append(table(["rejected", "records", "meaning"], reject_rows))
   parts.append(table(["rows", "documents", "rows", "tokens", "dna", "rna", "protein", "fill"], row_rows))
   if dropped_rows:
-    parts.append(table(["not shown in rows", "times"], dropped_rows))
+    parts.append(table(["not shown in rows", "times", "meaning"], dropped_rows))
   parts.append(
       f"Rows are in {out / 'rows'}. Next: train on them,\n"
       f"  python -m bsm_jax.train --config=configs/miniature.py --config.rows={out / 'rows'} --workdir=DIR"
@@ -256,7 +258,7 @@ def main(argv: list[str]) -> None:
   logging.set_verbosity(logging.WARNING)  # TFDS reports every step
   try:
     build(BuildConfig.parse(_CONFIG.value.to_dict()), _OUT.value, overwrite=_OVERWRITE.value)
-  except (InputError, BuildError, ConfigError, sources_lib.SourceError, views.RowSetError) as error:
+  except (InputError, BuildError, ConfigError, sources_lib.SourceError, row_sets.RowSetError) as error:
     print(f"error: {error}", file=sys.stderr)
     sys.exit(1)
   print(f"\ndone in {time.monotonic() - started:.0f} s")

@@ -5,6 +5,7 @@ sources are read once, into spools on disk; then the splits are assigned; then e
 back, split by split.
 """
 
+import contextlib
 import os
 import pickle
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -12,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
+from tensorflow_datasets.core import example_serializer
 
 tfds.disable_progress_bar()  # it draws three bars for each split; the build has its own
 
@@ -50,6 +52,24 @@ class Spool:
     self._file.close()
 
 
+class _OrderedSerializer(example_serializer.ExampleSerializer):
+  """Writes the features of an example in one order: by default it changes from process to process."""
+
+  def serialize_example(self, example: Mapping) -> bytes:
+    return self.get_tf_example(example).SerializeToString(deterministic=True)
+
+
+@contextlib.contextmanager
+def _ordered_serializer() -> Iterator[None]:
+  """Lets TFDS use `_OrderedSerializer`; it has no setting for that."""
+  original = example_serializer.ExampleSerializer
+  example_serializer.ExampleSerializer = _OrderedSerializer
+  try:
+    yield
+  finally:
+    example_serializer.ExampleSerializer = original
+
+
 class CorpusBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
   """A TFDS builder of a corpus; a subclass says what its `FEATURES` are.
 
@@ -76,6 +96,10 @@ class CorpusBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     return tfds.core.DatasetInfo(
         builder=self, description=self.__doc__, features=self.FEATURES, metadata=tfds.core.MetadataDict(self._counts)
     )
+
+  def _download_and_prepare(self, *args: Any, **kwargs: Any) -> None:
+    with _ordered_serializer():
+      super()._download_and_prepare(*args, **kwargs)
 
   def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Iterator]:
     del dl_manager  # nothing is downloaded

@@ -12,13 +12,22 @@ import tqdm
 
 from bsm_jax import tokenizer
 from bsm_jax.tokenizer import Modality
-from data_pipelines import corpora, refseq_pairs, single_modal, sources as sources_lib
+from data_pipelines import corpora, refseq_pairs, single_modal
+from data_pipelines import sources as sources_lib
 from data_pipelines.errors import InputError
 from data_pipelines.genes import GenomeSequence, Reject
 from data_pipelines.report import Tally
 from data_pipelines.splits import SPLITS, HeldOutIndex, ProteinSplits, SplitConfig, digest
 
 CORPORA = {"refseq_pairs": refseq_pairs.RefseqPairs, "single_modal": single_modal.SingleModal}
+# Why a record that could be read is in no document, beside the readers' `genes.REASONS`.
+REASONS = {
+    "duplicate": "the same sequences are there already",
+    "heldout_overlap": "its nucleotides hold part of a gene of another held-out split",
+    "not_selected_transcript": "another transcript of the gene was chosen",
+    "too_short": "fewer letters than config.documents.min_letters",
+    "valid_and_test": "holds parts of genes of both held-out splits",
+}
 _ONLY_BASES = re.compile(r"[ACGTUN]{100,}")
 
 

@@ -1,7 +1,7 @@
 """The pair corpus: one document for each gene, its DNA, its RNA and its protein, aligned.
 
 The modalities stay apart in the document; how they are shown (which, in what order, which codons) is a row set's choice
-(`views.PairRowSet`).
+(`row_sets.PairRowSet`).
 """
 
 from collections.abc import Iterator, Mapping
@@ -13,9 +13,8 @@ from bsm_jax import tokenizer
 from bsm_jax.tokenizer import Modality
 from data_pipelines import corpora
 from data_pipelines.genes import CodingGene
-from data_pipelines.splits import SPLITS, HeldOutIndex, ProteinSplits
 from data_pipelines.report import Tally
-
+from data_pipelines.splits import SPLITS, HeldOutIndex, ProteinSplits
 
 
 class RefseqPairs(corpora.CorpusBuilder):
@@ -68,8 +67,8 @@ def example(gene: CodingGene, source: str, **encoding) -> dict:
 class TranscriptChoice:
   """One transcript of each gene: MANE or RefSeq Select, else the longest CDS, else the first.
 
-  Transcripts belong to one gene where source and gene id agree; coding sequences without a transcript are genes of their
-  own unless their DNA is the same (copies of a transposon share a name).
+  Transcripts belong to one gene where source and gene id agree; coding sequences without a transcript are genes of
+  their own unless their DNA is the same (copies of a transposon share a name).
   """
 
   def __init__(self):
@@ -99,8 +98,8 @@ def assign(
 ) -> dict[str, list[int]]:
   """The genes of each split.
 
-  A gene follows its protein. One whose nucleotides hold part of a gene of another held-out split (overlapping and nested
-  genes) belongs nowhere and is rejected as `heldout_overlap`.
+  A gene follows its protein. One whose nucleotides hold part of a gene of another held-out split (overlapping and
+  nested genes) belongs nowhere and is rejected as `heldout_overlap`.
   """
   chosen: dict[str, list[int]] = {split: [] for split in SPLITS}
   for index in kept:

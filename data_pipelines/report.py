@@ -28,10 +28,14 @@ class Tally:
     return {r: {"count": self.counts[r], "examples": self.examples[r]} for r in sorted(self.counts)}
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence]) -> str:
-  """Plain text columns: the first column left-aligned, numbers right-aligned with thousands separators."""
-  cells = [list(header)] + [[f"{c:,}" if isinstance(c, int) else str(c) for c in row] for row in rows]
-  widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
-  lines = ["  ".join([row[0].ljust(widths[0])] + [c.rjust(w) for c, w in zip(row[1:], widths[1:])]) for row in cells]
-  lines.insert(1, "  ".join("-" * w for w in widths))
-  return "\n".join(line.rstrip() for line in lines)
+def table(header: Sequence[str], rows: Iterable[Sequence[str | int]]) -> str:
+  """Plain text columns: text left-aligned, numbers right-aligned with thousands separators."""
+  rows = [list(row) for row in rows]
+  cells = [list(header)] + [[f"{c:,}" if isinstance(c, int) else c for c in row] for row in rows]
+  aligned = []
+  for i, column in enumerate(zip(*cells)):
+    width = max(map(len, column))
+    is_text = any(isinstance(row[i], str) and not row[i].endswith("%") for row in rows)
+    aligned.append([c.ljust(width) if is_text else c.rjust(width) for c in column] + ["-" * width])
+  lines = ["  ".join(line).rstrip() for line in zip(*aligned)]
+  return "\n".join([lines[0], lines[-1], *lines[1:-1]])

@@ -11,13 +11,13 @@ import numpy as np
 import tqdm
 
 from bsm_jax import tokenizer
-from data_pipelines import pack, views
+from data_pipelines import pack, row_sets, views
 from data_pipelines.documents import CORPORA
 from data_pipelines.report import Tally
 
 
 def build(
-    name: str, row_set: views.RowSet, context: int, documents: pathlib.Path, folder: pathlib.Path, made_from: dict,
+    name: str, row_set: row_sets.RowSet, context: int, documents: pathlib.Path, folder: pathlib.Path, made_from: dict,
     created_by: str,
 ) -> dict:
   """Writes the rows of one row set.
@@ -111,10 +111,10 @@ class _Counter:
 
 
 def _documents(
-    name: str, row_set: views.RowSet, context: int, examples: Sequence, dropped: Tally, split: str
+    name: str, row_set: row_sets.RowSet, context: int, examples: Sequence, dropped: Tally, split: str
 ) -> Iterator[np.ndarray]:
   """The documents of a split in the row set's random order, as token sequences."""
-  is_pair = isinstance(row_set, views.PairRowSet)
+  is_pair = isinstance(row_set, row_sets.PairRowSet)
   load = views.Gene.from_example if is_pair else views.Stretch.from_example
   order = views.random_generator(row_set.seed, name, split, "documents").permutation(len(examples)).tolist()
   if row_set.taxa:
@@ -122,7 +122,8 @@ def _documents(
   if row_set.max_documents:
     order = order[: row_set.max_documents]
   modalities = {tokenizer.Modality.parse(m) for m in row_set.modalities}
-  for position, index in enumerate(tqdm.tqdm(order, unit=" documents", desc=f"{split} documents", leave=False, disable=None)):
+  progress = tqdm.tqdm(order, desc=f"{split} documents", leave=False, disable=None)
+  for position, index in enumerate(progress):
     document = load(examples[index])
     if is_pair:
       partner = _partner(examples, order, position, document) if row_set.wrong_partner else None

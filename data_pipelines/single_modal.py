@@ -12,8 +12,8 @@ import tensorflow_datasets as tfds
 
 from bsm_jax.tokenizer import Modality
 from data_pipelines import corpora
-from data_pipelines.splits import SPLITS, HeldOutIndex, ProteinSplits
 from data_pipelines.report import Tally
+from data_pipelines.splits import SPLITS, HeldOutIndex, ProteinSplits
 
 WHOLE = 2000  # letters of DNA
 MAX_LETTERS = 1 << 20  # longer stretches are several documents, so that none is too large for a record
@@ -52,7 +52,8 @@ Piece = tuple[int, int, int]  # index in the spool, start, end
 
 
 def assign(
-    records: corpora.Spool, splits: ProteinSplits, held_out: HeldOutIndex, min_letters: int, dropped: Tally, rejects: Tally
+    records: corpora.Spool, splits: ProteinSplits, held_out: HeldOutIndex, min_letters: int, dropped: Tally,
+    rejects: Tally,
 ) -> dict[str, list[Piece]]:
   """The stretches of each split.
 

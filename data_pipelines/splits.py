@@ -1,8 +1,8 @@
 """Which split a sequence belongs to: clusters of proteins, and the nucleotides that the held-out ones occupy.
 
 One assignment serves every corpus. Proteins are clustered by the k-mers that they share and whole clusters are sent to
-`train`, `valid` or `test`. Nucleotides follow the proteins: `HeldOutIndex` knows the 24-mers, on either strand, of every
-gene whose protein is held out, and cuts any other nucleotide sequence, annotated or not, along them.
+`train`, `valid` or `test`. Nucleotides follow the proteins: `HeldOutIndex` knows the 24-mers, on either strand, of
+every gene whose protein is held out, and cuts any other nucleotide sequence, annotated or not, along them.
 
 The clustering follows Linclust (Steinegger and Söding 2018, doi:10.1038/s41467-018-04964-5) in its outline: a few
 k-mers a protein, chosen by a hash, bring candidates together in linear time, and each candidate pair is then verified.
@@ -66,7 +66,7 @@ def digest(ids: np.ndarray | bytes) -> int:
 
 
 def pack_kmers(letters: np.ndarray, k: int, bits: int) -> np.ndarray:
-  """Every k letters as one integer, the first in the highest bits: uint64 [n] to uint64 [n - k + 1]; `k * bits` <= 64."""
+  """Every k letters as one integer, the first in the highest bits: uint64 [n] to [n - k + 1]; `k * bits` <= 64."""
   if k == 1:
     return letters
   half = pack_kmers(letters, k // 2, bits)
@@ -91,7 +91,7 @@ def _mix(x: np.ndarray) -> np.ndarray:
 
 
 def _unique(values: np.ndarray) -> np.ndarray:
-  """Sorted distinct values; `np.unique` hashes integers first, which takes several times as long on millions of them."""
+  """Sorted distinct values. `np.unique` hashes integers first, which takes several times as long on millions."""
   values = np.sort(values)
   return values[np.r_[True, values[1:] != values[:-1]]] if len(values) else values
 
@@ -124,7 +124,7 @@ def _candidate_pairs(proteins: Sequence[bytes], config: SplitConfig) -> np.ndarr
   lengths = np.array([len(p) for p in proteins], np.int64)
   order = np.lexsort((owner, -lengths[owner], hashes))
   owner, hashes = owner[order], hashes[order]
-  opens = np.r_[True, hashes[1:] != hashes[:-1]]
+  opens = np.r_[True, hashes[1:] != hashes[:-1]][: len(hashes)]
   longest = owner[np.maximum.accumulate(np.where(opens, np.arange(len(owner)), 0))]
   pairs = np.concatenate([
       np.stack([longest, owner], 1)[~opens], np.stack([owner[:-1], owner[1:]], 1)[~opens[1:]],

@@ -83,7 +83,7 @@ class MetricsWriter:
     kept = [line for line in read_metrics(workdir) if line["step"] <= start_step]
     partial = self._path.with_suffix(".jsonl.tmp")
     partial.write_text("".join(json.dumps(line) + "\n" for line in kept))
-    partial.rename(self._path)
+    partial.replace(self._path)
     self._lines = self._path.open("a")
     self._events = SummaryWriter(str(epath.Path(workdir) / "tensorboard"), purge_step=start_step + 1)
 

@@ -139,7 +139,7 @@ def make_train_step(
     metrics = {
         "table": table,
         "loss": loss / jnp.maximum(targets, 1.0),
-        "grad_norm": optax.global_norm(gradients),
+        "grad_norm": optax.tree.norm(gradients),
     }
     return {"step": state["step"] + 1, "params": optax.apply_updates(params, updates), "opt_state": opt_state}, metrics
 

@@ -1,7 +1,7 @@
 """NCBI's feature table with its FASTA files: gene, transcript and protein without GFF3.
 
-The layout is that of `*_feature_table.txt` in https://ftp.ncbi.nlm.nih.gov/genomes/README.txt: 20 columns between tabs.
-It gives each feature's outer ends and total length, but not its exons, codon_start or genetic code.
+The layout is that of `*_feature_table.txt` in https://ftp.ncbi.nlm.nih.gov/genomes/all/README.txt: 20 columns between
+tabs. It gives each feature's outer ends and total length, but not its exons, codon_start or genetic code.
 """
 
 import os
@@ -184,11 +184,9 @@ def _gene(
     transcript = transcripts[row.related]
   if transl_table not in genetic_code.TABLE_IDS:
     return Reject("unknown_transl_table", row.name, f"transl_table={transl_table}")
-  exception = None
-  if "ribosomal_slippage" in row.attributes:
-    exception = "ribosomal slippage"
   if "trans_splicing" in row.attributes:
-    exception = "trans-splicing"
+    return Reject("trans_splicing", row.name, "attributes: trans_splicing")
+  slips = "ribosomal_slippage" in row.attributes
 
   location = _location(row, len(sequence), locations)
   if location is not None:
@@ -196,7 +194,7 @@ def _gene(
   elif transcript is not None:
     frame = _find_frame(transcript, protein, transl_table)
     if frame is None:
-      code = "ribosomal_slippage" if exception == "ribosomal slippage" else "translation_mismatch"
+      code = "ribosomal_slippage" if slips else "translation_mismatch"
       return Reject(code, row.name, f"no frame of {row.related} translates to the protein")
     dna, exon_blocks = transcript[slice(*frame)], None
     cds_blocks = ((0, len(dna)),)
@@ -228,7 +226,7 @@ def _gene(
         partial3=marked3 or len(frame) % 3 > 0 or not genetic_code.is_stop(frame[-3:], transl_table),
         selected=False,
         genomic=location is not None,
-        exception=exception,
+        exception="ribosomal slippage" if slips else None,
     )
     if isinstance(item, CodingGene):
       return item

@@ -184,18 +184,21 @@ def test_one_protein_record_serves_several_genes(read):
       row(start=1, end=33, product_accession="WP_1.1", related_accession="", locus_tag="LT1", GeneID=""),
       row(start=36, end=68, product_accession="WP_1.1", related_accession="", locus_tag="LT2", GeneID=""),
   ]
-  genes = read(rows, CODING + "CC" + CODING, {"WP_1.1": PROTEIN})
-  assert [gene.gene_id for gene in genes] == ["LT1", "LT2"]
+  genome = CODING + "CC" + CODING.replace("GCGTAT", "GCCTAT")
+  genes = read(rows, genome, {"WP_1.1": PROTEIN})
+  assert [(gene.gene_id, gene.dna) for gene in genes] == [("LT1", CODING), ("LT2", genome[35:])]
   locations = {cds_header(text, "WP_1.1") + f" {text}": "ATG" for text in ("1..33", "36..68")}
   locations = {name.replace("_1 [", f"_{i} [", 1): sequence for i, (name, sequence) in enumerate(locations.items())}
-  assert read(rows, CODING + "CC" + CODING, {"WP_1.1": PROTEIN}, cds=locations) == genes
+  assert read(rows, genome, {"WP_1.1": PROTEIN}, cds=locations) == genes
 
 
-@pytest.mark.parametrize("location", [None, "join(91..100,1..23)"])
-def test_a_cds_over_the_origin_has_its_start_after_its_end(read, location):
+@pytest.mark.parametrize(
+    "ends, location", [((91, 23), None), ((91, 23), "join(91..100,1..23)"), ((1, 100), "join(91..100,1..23)")]
+)
+def test_a_cds_over_the_origin_is_joined(read, ends, location):
   around = CODING[10:] + "C" * 67 + CODING[:10]
   cds = {cds_header(location): CODING} if location else None
-  [gene] = read([row(start=91, end=23, related_accession="")], around, cds=cds)
+  [gene] = read([row(start=ends[0], end=ends[1], related_accession="")], around, cds=cds)
   assert (gene.dna, gene.protein) == (CODING, PROTEIN)
 
 
@@ -210,6 +213,8 @@ def test_a_slip_of_the_ribosome_needs_its_location(read):
 def test_a_location_of_another_place_is_a_reject(read):
   [reject] = read([bacterial()], CODING, cds={cds_header("4..33"): CODING})
   assert reject.code == "bad_location" and "4..33" in reject.detail
+  [reject] = read(SPLICED, cds={cds_header("join(16..29,44..61)"): CODING})
+  assert reject.code == "bad_location"
   [reject] = read([bacterial()], CODING, cds={cds_header("1..33", "NP_2.1"): CODING})
   assert reject.code == "bad_location" and "none of its protein" in reject.detail
 
@@ -225,9 +230,9 @@ def test_pseudogenes_have_no_protein(read):
 
 @pytest.mark.parametrize("skipped", [0, 1, 2])
 def test_the_frame_of_an_incomplete_cds_is_the_one_that_gives_the_protein(read, skipped):
-  coding = "GC"[:skipped] + CODING[3:]
-  [gene] = read([bacterial(coding, attributes="partial")], coding, PROTEIN[1:])
-  assert (gene.cds, gene.partial5, gene.partial3) == (CODING[3:], True, False)
+  coding = "GC"[:skipped] + "AAATGAAAATAA"
+  [gene] = read([bacterial(coding, attributes="partial")], coding, "KUK")
+  assert (gene.cds, gene.partial5, gene.partial3) == ("AAATGAAAATAA", True, False)
 
 
 def test_an_incomplete_location_marks_the_ends(read):

@@ -1,13 +1,11 @@
-"""GFF3 with FASTA to coding genes: the layouts that databases write, and the mistakes that users make."""
+"""GFF3 with FASTA to coding genes: what the lines of a gene may look like."""
 
-import gzip
 import random
 
 import pytest
 
-from data_pipelines.errors import InputError
 from data_pipelines.formats.gff3 import read_gff3
-from data_pipelines.genes import CodingGene, Reject, reverse_complement
+from data_pipelines.genes import reverse_complement
 
 PROTEIN = "MKTAYIAKQR"
 CODING = "ATGAAAACCGCGTATATTGCGAAACAGCGTTAA"
@@ -141,6 +139,12 @@ def test_two_proteins_of_one_transcript_are_two_items(read):
   assert (second.protein_id, second.rna_cds) == ("P2", (37, 70))
 
 
+def test_overlapping_lines_without_protein_id_are_different_proteins(read):
+  lines = [line("CDS", start, 33, "+", 0, ID=f"cds-{start}", Parent="rna-T1") for start in (1, 4)]
+  first, second = read([*transcript_lines(exons=[(1, 33)]), *lines], CODING)
+  assert (first.protein, second.protein) == (PROTEIN, PROTEIN[1:])
+
+
 def test_two_proteins_of_one_gene_without_ids_are_two_items(read):
   genome = CODING + "CCCC" + CODING
   peptides = [
@@ -154,6 +158,11 @@ def test_two_proteins_of_one_gene_without_ids_are_two_items(read):
 def test_a_gene_without_transcript_has_the_cds_for_rna(read):
   [gene] = read(single_gene(), CODING)
   assert (gene.dna, gene.rna, gene.rna_source, gene.transcript_id) == (CODING, CODING, "cds", "")
+
+
+def test_exons_count_also_where_their_transcript_has_no_line(read):
+  [gene] = read([*transcript_lines()[1:], *cds_lines()])
+  assert (gene.transcript_id, gene.dna) == ("rna-T1", DNA)
 
 
 def test_a_transcript_without_exon_lines_is_the_cds(read):
@@ -217,6 +226,16 @@ def test_transl_except_names_codons_by_genomic_position(read, strand):
   assert (gene.protein, gene.protein_source) == ("MUKU", "record")
 
 
+def test_transl_except_where_the_ribosome_slips_and_over_the_origin(read):
+  # The sixth base is read twice: it ends AAT and begins TGA.
+  lines = cds_lines([(1, 6), (6, 14)], phases=(0, 0), Parent="", transl_except="(pos:6..8%2Caa:Sec)")
+  assert read(lines, "ATGAATGAAAATAA")[0].protein == "MNUK"
+  coding = "ATGAAATGATAA"
+  lines = [line("region", 1, 32, ID="r", Is_circular="true")]
+  lines += cds_lines([(28, 39)], phases=[0], Parent="", transl_except="(pos:2..4%2Caa:Sec)")
+  assert read(lines, coding[5:] + "C" * 20 + coding[:5])[0].protein == "MKU"
+
+
 def test_transl_except_completes_a_stop(read):
   coding = "ATGAAAT"
   [gene] = read(single_gene(coding, transl_except="(pos:7%2Caa:TERM)"), coding)
@@ -234,6 +253,8 @@ def test_a_slip_of_the_ribosome_that_the_parts_show_is_kept(read):
   lines = cds_lines([(1, 5), (5, 32)], phases=(0, 0), Parent="", exception="ribosomal slippage")
   [gene] = read(lines, genome, protein={"P1": PROTEIN})
   assert (gene.cds, gene.cds_blocks, gene.rna) == (CODING, ((0, 5), (4, 32)), genome)
+  own_ids = [text.replace("cds-P1", f"cds-P1.{i}") + ";Parent=rna-T1" for i, text in enumerate(lines)]
+  assert read(own_ids, genome)[0].cds == CODING
 
 
 def test_a_cds_that_does_not_give_its_protein_is_a_reject_with_the_annotated_reason(read):
@@ -248,8 +269,9 @@ def test_a_start_codon_other_than_atg_is_methionine(read):
   assert (gene.protein, gene.partial5) == (PROTEIN, False)
   [gene] = read(single_gene(coding), coding, protein={"P1": "V" + PROTEIN[1:]})
   assert gene.partial5
-  [gene] = read(single_gene(coding, exception="alternative start codon"), coding, protein={"P1": PROTEIN})
-  assert not gene.partial5
+  for reason in ({"exception": "alternative start codon"}, {"transl_except": "(pos:1..3%2Caa:Met)"}):
+    [gene] = read(single_gene(coding, **reason), coding, protein={"P1": PROTEIN})
+    assert not gene.partial5
 
 
 @pytest.mark.parametrize(
@@ -335,6 +357,13 @@ def test_the_transcript_of_choice_is_selected(read, tag):
   assert {gene.transcript_id: gene.selected for gene in items} == {"T1": False, "T2": True}
 
 
+def test_attributes_may_stand_on_any_line_and_end_like_others(read):
+  first, second = cds_lines(orig_ID="x", Dbxref="SGD:S1")
+  first, second = first.replace("ID=cds", "xParent=y;ID=cds"), second + ";exon=2;tag=RefSeq Select"
+  [gene] = read([GENE, *transcript_lines(), first, second])
+  assert (gene.gene_id, gene.selected, gene.protein) == ("LT1", True, PROTEIN)
+
+
 def test_percent_encoding_is_undone(read):
   lines = single_gene(ID="cds%3BP%2C1", Parent="gene%3DG", protein_id="P%201")
   lines[0] = lines[0].replace("ID=gene-G1", "ID=gene%3DG")
@@ -357,91 +386,9 @@ def test_the_transcript_record_is_found_by_accession_or_id(read, name):
   assert (gene.rna, gene.rna_source, gene.rna_cds) == (record, "record", (5, 38))
 
 
-def test_a_missing_transcript_or_protein_record_is_a_reject(read):
-  lines = [GENE, *transcript_lines(), *transcript_lines("T2"), *cds_lines()]
-  lines += cds_lines(ID="cds-P2", Parent="rna-T2", protein_id="P2")
-  kept, reject = read(lines, rna={"T1": "GGCAC" + CODING})
-  assert isinstance(kept, CodingGene) and reject == Reject("missing_transcript", "P2", "T2, rna-T2")
-  kept, reject = read(lines, protein={"P1": PROTEIN})
-  assert isinstance(kept, CodingGene) and reject == Reject("missing_protein", "P2", "P2, cds-P2")
-
-
-@pytest.mark.parametrize("kind", ["rna", "protein"])
-def test_records_of_another_annotation_are_refused(read, kind):
-  with pytest.raises(InputError, match="X9.*same annotation") as error:
-    read(SPLICED, **{kind: {"X9": "ATG"}})
-  assert {"rna": "T1", "protein": "P1"}[kind] in str(error.value)
-
-
 def test_parts_that_are_no_stretch_of_a_strand_are_rejects(read):
   both = [*cds_lines([(16, 29)], "+"), *cds_lines([(43, 61)], "-")]
   assert read([GENE, *transcript_lines(), *both])[0].code == "trans_splicing"
   assert read(cds_lines([(16, 29), (43, 61)], ".", Parent=""))[0].code == "bad_location"
   assert read(cds_lines([(16, 80)], Parent=""))[0].code == "bad_location"
   assert read([GENE, *transcript_lines(exons=[(11, 29)]), *cds_lines()])[0].code == "cds_outside_exons"
-
-
-def test_a_missing_contig_is_an_error_that_names_both_files(read):
-  lines = [*single_gene(), *(text.replace("chr1", "chrM", 1) for text in single_gene(ID="cds-P2"))]
-  with pytest.raises(InputError) as error:
-    read(lines, CODING)
-  for part in ("a.gff", "a.fna", "chrM", "chr1", "missing_contig='reject'"):
-    assert part in str(error.value)
-
-
-def test_coding_sequences_on_missing_contigs_can_be_rejected(read):
-  lines = [*single_gene(), *(text.replace("chr1", "chrM", 1) for text in single_gene(protein_id="P2"))]
-  kept, reject = read(lines, CODING, missing_contig="reject")
-  assert isinstance(kept, CodingGene) and reject == Reject("missing_contig", "P2", "chrM")
-
-
-@pytest.mark.parametrize("missing_contig", ["error", "reject"])
-def test_files_without_a_common_contig_are_refused(read, missing_contig):
-  with pytest.raises(InputError, match="same assembly") as error:
-    read(single_gene(), {"1": CODING, "2": CODING}, missing_contig=missing_contig)
-  assert "chr1" in str(error.value) and "1, 2" in str(error.value) and "pass missing_contig" not in str(error.value)
-
-
-def test_an_unknown_policy_for_missing_contigs_is_refused(read):
-  with pytest.raises(ValueError, match="missing_contig='skip'"):
-    read(single_gene(), missing_contig="skip")
-
-
-def test_a_contig_of_another_length_is_refused(read):
-  with pytest.raises(InputError, match="chr1: ##sequence-region gives 99 bases"):
-    read(["##sequence-region chr1 1 99", *single_gene()], CODING)
-  assert read([f"##sequence-region chr1 1 {len(CODING)}", "##sequence-region chrX 1 9", *single_gene()], CODING)
-
-
-def test_sequences_and_comments_in_the_file_are_passed_over(read):
-  ending = ["###", "", "# comment", "##FASTA", ">chr1", "ACGT"]
-  assert read([*single_gene(), *ending], CODING) == read(single_gene(), CODING)
-  assert read([*single_gene(), ">chr1", "ACGT"], CODING) == read(single_gene(), CODING)
-
-
-def test_gzip_and_windows_line_ends_are_read(tmp_path, read):
-  expected = read(single_gene(), CODING)
-  gff = tmp_path / "b.gff.gz"
-  gff.write_bytes(gzip.compress("\r\n".join(["##gff-version 3", *single_gene()]).encode()))
-  assert list(read_gff3(gff, tmp_path / "a.fna")) == expected
-
-
-@pytest.mark.parametrize(
-    "lines, message",
-    [
-        (["chr1\ttest\tCDS\t1\t33"], "line 2: 5 columns"),
-        (["chr1 test CDS 1 33 . + 0 ID=a"], "line 2: 1 columns"),
-        ([GENE, line("CDS", "x", 33, ID="a")], "line 3: start 'x'"),
-        ([line("CDS", 0, 33, ID="a")], "line 2: start '0'"),
-        ([line("exon", 9, 3, Parent="a")], "line 2: start '9' and end '3'"),
-        ([line("CDS", 1, 33, "+", 3, ID="a")], "line 2: phase '3'"),
-        ([line("CDS", 1, 33, "+", 0, product="x")], "line 2: a CDS with neither ID"),
-        (['chr1\ttest\ttranscript\t1\t33\t.\t+\t.\tgene_id "G1"; transcript_id "T1";'], "line 2: .*GTF"),
-        ([GENE, line("exon", 1, 33, Parent="a")], r"no feature of type CDS \(it holds 1 gene, 1 exon\)"),
-        ([], "holds nothing"),
-    ],
-)
-def test_text_that_is_no_usable_gff3_is_refused_by_line(read, lines, message):
-  with pytest.raises(InputError, match=message) as error:
-    read(lines)
-  assert "a.gff" in str(error.value)
