@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Mapping
 
-from bsm_jax.tokenizer import Modality
+from bsm_jax.tokenizer import Modality, TokenizerError
 from data_pipelines.splits import SPLITS
 
 
@@ -107,7 +107,10 @@ def parse_row_set(name: str, spec: Mapping, context: int) -> RowSet:
       raise RowSetError(f"row set {name}: {key} must be one of {', '.join(choices)}, not {getattr(row_set, key)!r}")
   if bad := sorted(set(row_set.splits) - set(SPLITS)):
     raise RowSetError(f"row set {name}: splits are {', '.join(SPLITS)}, not {', '.join(bad)}")
-  modalities = [Modality.parse(m) for m in row_set.modalities]
+  try:
+    modalities = [Modality.parse(m) for m in row_set.modalities]
+  except TokenizerError as error:
+    raise RowSetError(f"row set {name}: {error}") from None
   if len(set(modalities)) < len(modalities):
     raise RowSetError(f"row set {name}: modalities name one modality twice")
   if isinstance(row_set, PairRowSet):

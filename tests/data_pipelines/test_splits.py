@@ -119,7 +119,8 @@ class TestProteins:
     proteins = [encoded(protein(rng, 80)) for _ in range(50)]
     found = ProteinSplits.assign(proteins, SplitConfig(valid=0.3, test=0.3))
     found.save(tmp_path / "splits.npz")
-    assert [ProteinSplits.load(tmp_path / "splits.npz").split(p) for p in proteins] == [found.split(p) for p in proteins]
+    again = ProteinSplits.load(tmp_path / "splits.npz")
+    assert [again.split(p) for p in proteins] == [found.split(p) for p in proteins]
 
 
 def slow_canonical_kmers(ids):
