@@ -44,7 +44,6 @@ setup(
     "protobuf>=5.28.3,<8",
     "sentencepiece>=0.2.1,<0.3",
     "tokenizers>=0.22,<0.24",
-    "gb-io>=0.4,<0.5",
     # Configuration, progress and figures.
     "absl-py>=2.1,<3",
     "ml_collections>=1.0,<2",

@@ -2,8 +2,8 @@
 
 import contextlib
 import dataclasses
+import functools
 import io
-import os
 import pathlib
 import re
 from collections.abc import Sequence
@@ -163,45 +163,53 @@ def build(
   """
   out = work / "documents"
   out.mkdir()
-  gathered = Gathered(work, config)
-  with tqdm.tqdm(unit=" records", desc="reading", disable=None) as progress:
-    for source in sources:
-      progress.set_postfix_str(source.name)
-      gathered.read(source, progress)
-  print(f"clustering {len(gathered.proteins):,} proteins", flush=True)
-  splits = ProteinSplits.assign(gathered.proteins.values(), config.splits, gathered.pinned.values())
-  splits.save(out / "splits.npz")
-  held_out = HeldOutIndex(refseq_pairs.held_out_sequences(gathered.genes, splits), config.splits)
-  print(f"held out: {len(held_out.kmers):,} 24-mers; assigning documents", flush=True)
-  shared = {
-      "made_from": made_from,
-      "clusters": {s: len(set(splits.clusters[splits.splits == i].tolist())) for i, s in enumerate(SPLITS)},
-      "pinned_proteins": len(gathered.pinned),
-      "replaced_letters": gathered.replaced,
-  }
-  if "refseq_pairs" in wanted:
-    rejects = gathered.gene_rejects
-    chosen = refseq_pairs.assign(gathered.genes, gathered.kept, splits, held_out, rejects)
-    counts = _counts(gathered.gene_count, chosen, rejects)
-    if gathered.gene_count != sum(map(len, chosen.values())) + rejects.total():
-      raise AssertionError(f"{gathered.gene_count} genes were read, but documents and rejects are {counts}")
-    documents = {s: lambda picked=picked: map(gathered.genes.__getitem__, picked) for s, picked in chosen.items()}
-    _write("refseq_pairs", out, documents, chosen, shared | counts)
-  if "single_modal" in wanted:
-    rejects, dropped = gathered.record_rejects, Tally()
-    chosen = single_modal.assign(gathered.records, splits, held_out, config.min_letters, dropped, rejects)
-    used = len({index for pieces in chosen.values() for index, _, _ in pieces})
-    counts = _counts(gathered.record_count, chosen, rejects) | {
-        "records_used": used, "dropped_stretches": dropped.as_dict()
+  with contextlib.closing(Gathered(work, config)) as gathered:
+    with tqdm.tqdm(unit=" records", desc="reading", disable=None) as progress:
+      for source in sources:
+        progress.set_postfix_str(source.name)
+        gathered.read(source, progress)
+    print(f"clustering {len(gathered.proteins):,} proteins", flush=True)
+    splits = ProteinSplits.assign(gathered.proteins.values(), config.splits, gathered.pinned.values())
+    splits.save(out / "splits.npz")
+    held_out = HeldOutIndex(refseq_pairs.held_out_sequences(gathered.genes, splits), config.splits)
+    print(f"held out: {len(held_out.kmers):,} 24-mers; assigning documents", flush=True)
+    shared = {
+        "made_from": made_from,
+        "clusters": {s: len(set(splits.clusters[splits.splits == i].tolist())) for i, s in enumerate(SPLITS)},
+        "pinned_proteins": len(gathered.pinned),
+        "replaced_letters": gathered.replaced,
     }
-    if gathered.record_count != used + rejects.total():
-      raise AssertionError(f"{gathered.record_count} sequences were read, but used and rejected are {counts}")
-    documents = {
-        s: lambda picked=picked: single_modal.examples(gathered.records, picked) for s, picked in chosen.items()
-    }
-    _write("single_modal", out, documents, chosen, shared | counts)
-  gathered.close()
+    if "refseq_pairs" in wanted:
+      _build_pairs(gathered, splits, held_out, out, shared)
+    if "single_modal" in wanted:
+      _build_single(gathered, splits, held_out, out, shared)
   return out
+
+
+def _build_pairs(
+    gathered: Gathered, splits: ProteinSplits, held_out: HeldOutIndex, out: pathlib.Path, shared: dict
+) -> None:
+  rejects = gathered.gene_rejects
+  chosen = refseq_pairs.assign(gathered.genes, gathered.kept, splits, held_out, rejects)
+  counts = _counts(gathered.gene_count, chosen, rejects)
+  if gathered.gene_count != sum(map(len, chosen.values())) + rejects.total():
+    raise AssertionError(f"{gathered.gene_count} genes were read, but documents and rejects are {counts}")
+  documents = {s: functools.partial(map, gathered.genes.__getitem__, picked) for s, picked in chosen.items()}
+  _write("refseq_pairs", out, documents, chosen, shared | counts)
+
+
+def _build_single(
+    gathered: Gathered, splits: ProteinSplits, held_out: HeldOutIndex, out: pathlib.Path, shared: dict
+) -> None:
+  rejects, dropped = gathered.record_rejects, Tally()
+  chosen = single_modal.assign(gathered.records, splits, held_out, gathered.config.min_letters, dropped, rejects)
+  used = len({index for pieces in chosen.values() for index, _, _ in pieces})
+  counts = _counts(gathered.record_count, chosen, rejects)
+  if gathered.record_count != used + rejects.total():
+    raise AssertionError(f"{gathered.record_count} sequences were read and {used} are used, but rejects are {counts}")
+  counts |= {"records_used": used, "dropped_stretches": dropped.as_dict()}
+  documents = {s: functools.partial(single_modal.examples, gathered.records, p) for s, p in chosen.items()}
+  _write("single_modal", out, documents, chosen, shared | counts)
 
 
 def _counts(records: int, chosen: dict[str, list], rejects: Tally) -> dict:
@@ -210,7 +218,7 @@ def _counts(records: int, chosen: dict[str, list], rejects: Tally) -> dict:
   }
 
 
-def _write(name: str, out: os.PathLike, documents: dict, chosen: dict[str, list], counts: dict) -> None:
+def _write(name: str, out: pathlib.Path, documents: dict, chosen: dict[str, list], counts: dict) -> None:
   print(f"writing {sum(map(len, chosen.values())):,} documents of {name}", flush=True)
   filled = {s: make for s, make in documents.items() if chosen[s]}  # TFDS refuses a split without an example
   if not filled:

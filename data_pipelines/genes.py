@@ -1,12 +1,9 @@
-"""Coding genes as every annotation format yields them, and the check that each one translates to its protein."""
+"""Coding genes as every annotation format yields them, and how they are cut out of their genomic sequence."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-import numpy as np
-
-from data_pipelines import genetic_code
-
+_UNPROVEN = "no protein that the coding sequence translates to"
 # Why a coding feature was left out: code to meaning. Reports print both.
 REASONS: dict[str, str] = {
     "pseudogene": "marked as a pseudogene (/pseudo, /pseudogene)",
@@ -14,7 +11,7 @@ REASONS: dict[str, str] = {
     "remote_location": "a part of the coding sequence lies in another record",
     "trans_splicing": "joined from separate transcripts: both strands, out of order, or /trans_splicing",
     "cds_outside_exons": "the coding sequence reaches outside the exons of its transcript",
-    "empty_cds": "not one whole codon",
+    "empty_cds": "not one whole codon, or nothing but a stop",
     "missing_contig": "the genomic sequence is not in the files",
     "missing_transcript": "the transcript has no record in the RNA file",
     "missing_protein": "the protein has no record in the protein file",
@@ -23,11 +20,12 @@ REASONS: dict[str, str] = {
     "internal_stop": "the reading frame holds a stop codon",
     "length_mismatch": "the translation and the annotated protein differ in length, or the frame is cut inside a codon",
     "translation_mismatch": "the translation and the annotated protein differ in residues",
-    "ribosomal_slippage": "does not translate to its protein; the annotation says ribosomal slippage",
-    "rna_editing": "does not translate to its protein; the annotation says RNA editing",
-    "rearrangement_required": "does not translate to its protein; the annotation says the gene must be rearranged",
-    "other_exception": "does not translate to its protein; the annotation gives another exception",
+    "ribosomal_slippage": "ribosomal slippage, and " + _UNPROVEN,
+    "rna_editing": "RNA editing, and " + _UNPROVEN,
+    "rearrangement_required": "the gene has to be rearranged first, and " + _UNPROVEN,
+    "other_exception": "another exception to the rules of translation, and " + _UNPROVEN,
 }
+
 
 @dataclasses.dataclass(frozen=True)
 class CodingGene:
@@ -43,8 +41,9 @@ class CodingGene:
     dna: the gene's genomic stretch on its coding strand, from the first to the last base of the transcript (of the CDS
       where there is no transcript), introns included.
     cds_blocks: where in `dna` the coding bases lie, in order; their concatenation is in frame from its first base (the
-      bases before `codon_start` are left out). Blocks may overlap or touch (ribosomal slippage). The last codon may be
-      incomplete; it has a residue in `protein` only where its one or two bases fix it.
+      bases before `codon_start` are left out). Blocks may overlap or touch (ribosomal slippage); one that lies over the
+      origin of a circular molecule is one block, however the file writes it. The last codon may be incomplete; it has a
+      residue in `protein` only where its one or two bases fix it.
     rna: the transcript in DNA letters (as the files have it), UTRs included.
     rna_cds: where in `rna` the concatenated CDS lies, or None where the two do not match letter for letter
       (a transcript record that differs from the genome, ribosomal slippage).
@@ -55,7 +54,9 @@ class CodingGene:
     transl_table: NCBI genetic code.
     partial5, partial3: the CDS continues beyond the sequence or is annotated incomplete at that end.
     selected: MANE Select / RefSeq Select.
-    genomic: False where the file holds the transcript but not the gene (mRNA records): `dna` then has its letters.
+    genomic: False where the files hold the transcript but do not place the gene in the genome (mRNA records, feature
+      tables without `cds_from_genomic`): `dna` then has letters of the transcript, without introns and perhaps edited,
+      and is not to be shown as genomic DNA.
   """
 
   gene_id: str
@@ -140,8 +141,14 @@ def reverse_complement(sequence: str) -> str:
   return sequence.translate(_COMPLEMENT)[::-1]
 
 
-def _unwrap(parts: Sequence[Part], length: int, circular: bool) -> list[Block]:
-  """Parts in transcription order to ascending coordinates on their strand; past the origin they exceed `length`."""
+def unwrap(parts: Sequence[Part], length: int, *, circular: bool) -> list[Block]:
+  """Parts in transcription order to ascending coordinates on their strand; past the origin they exceed `length`.
+
+  A part that a file writes as two, because the origin of the circular molecule cuts it, becomes one again.
+
+  Raises:
+    LocationError: `bad_location` or `trans_splicing`, as `coding_strand`.
+  """
   strand = parts[0][2]
   if any(part[2] != strand for part in parts):
     raise LocationError("trans_splicing", "parts on both strands")
@@ -161,7 +168,10 @@ def _unwrap(parts: Sequence[Part], length: int, circular: bool) -> list[Block]:
         raise LocationError("trans_splicing", "parts out of order")
       turn = length
       start, end = start + length, end + length
-    blocks.append((start, end))
+    if blocks and start == blocks[-1][1] == length:
+      blocks[-1] = (blocks[-1][0], end)
+    else:
+      blocks.append((start, end))
   if max(end for _, end in blocks) - blocks[0][0] > length:
     raise LocationError("trans_splicing", "parts go around the circular sequence more than once")
   return blocks
@@ -180,7 +190,8 @@ def coding_strand(
 
   Returns:
     dna: the stretch from the first to the last base of the exons (of the CDS without exons), on the coding strand.
-    cds_blocks, exon_blocks: where the parts lie in `dna`; exon_blocks is None without exons.
+    cds_blocks, exon_blocks: where the parts lie in `dna`, a part over the origin as one block; exon_blocks is None
+      without exons.
 
   Raises:
     LocationError: `empty_cds`, `bad_location` (outside the sequence), `trans_splicing` (parts on both strands or out of
@@ -189,8 +200,8 @@ def coding_strand(
   if not cds:
     raise LocationError("empty_cds", "no parts")
   length = len(sequence)
-  coding = _unwrap(cds, length, circular)
-  transcript = _unwrap(exons, length, circular) if exons else None
+  coding = unwrap(cds, length, circular=circular)
+  transcript = unwrap(exons, length, circular=circular) if exons else None
   span = transcript or coding
   first, last = span[0][0], max(end for _, end in span)
   if transcript:
@@ -219,189 +230,3 @@ def _shift(blocks: Sequence[Block], origin: int) -> tuple[Block, ...]:
 def _text(blocks: Sequence[Block]) -> str:
   shown = ",".join(f"{start + 1}..{end}" for start, end in blocks[:5])
   return shown + (",…" if len(blocks) > 5 else "")
-
-
-# `exception=` of GFF3 and GenBank to the reason for leaving out a gene that does not translate to its protein.
-_EXCEPTIONS = {
-    "ribosomal slippage": "ribosomal_slippage",
-    "rna editing": "rna_editing",
-    "rearrangement required for product": "rearrangement_required",
-}
-_ANY_RESIDUE = np.zeros(256, bool)
-_ANY_RESIDUE[[ord(c) for c in "XBZJ"]] = True
-
-
-def verify(
-    *,
-    record: str,
-    gene_id: str,
-    transcript_id: str,
-    protein_id: str,
-    taxon: int,
-    dna: str,
-    cds_blocks: Sequence[Block],
-    exon_blocks: Sequence[Block] | None,
-    codon_start: int,
-    rna: str | None = None,
-    protein: str | None = None,
-    protein_source: str,
-    transl_table: int,
-    transl_except: Mapping[int, str] = {},
-    partial5: bool,
-    partial3: bool,
-    selected: bool,
-    genomic: bool = True,
-    exception: str | None = None,
-) -> CodingGene | Reject:
-  """Builds the gene if its coding sequence translates to its protein, and says why not otherwise.
-
-  The first residue may be M where the table has that start codon and the CDS is complete there; the last stop is left
-  out; `X B Z J` on either side match any residue; `U` and `O` stand only where `transl_except` says so.
-
-  Args:
-    record: what the file calls the feature, for a `Reject`.
-    gene_id, transcript_id, protein_id, taxon, transl_table, partial5, partial3, selected, genomic: as in
-      `CodingGene`.
-    dna, cds_blocks, exon_blocks: from `coding_strand`.
-    codon_start: 1, 2 or 3: the first base of the first whole codon.
-    rna: the transcript's own record; None: spliced from the exons, else the CDS.
-    protein: the annotated residues, with or without the stop; None: the translation is taken.
-    protein_source: where `protein` comes from, as in `CodingGene`; `translated` where it is None.
-    transl_except: offset of a codon in the spliced CDS (0-based, before `codon_start` is applied) to the residue that
-      it codes for here, `*` for a stop (also one that the poly-A tail completes).
-    exception: the annotation's free text (`ribosomal slippage`, …). It excuses nothing but a non-standard start codon:
-      it only names the reason of a `Reject`. Trans-spliced genes have no stretch of DNA and are always left out.
-  """
-
-  def reject(code: str, detail: str) -> Reject:
-    return Reject(code, record, detail)
-
-  explained = (exception or "").lower().replace("-", " ")
-  if explained == "trans splicing":
-    return reject("trans_splicing", f"exception={exception}")
-  if transl_table not in genetic_code.TABLE_IDS:
-    return reject("unknown_transl_table", f"transl_table={transl_table}")
-  if codon_start not in (1, 2, 3):
-    return reject("bad_location", f"codon_start={codon_start}")
-  cds_blocks = _drop_bases(cds_blocks, codon_start - 1)
-  cds = "".join(dna[start:end] for start, end in cds_blocks)
-  codons = len(cds) // 3
-  if not codons:
-    return reject("empty_cds", f"{len(cds)} bases")
-
-  residues = {}
-  for offset, residue in transl_except.items():
-    codon, phase = divmod(offset - codon_start + 1, 3)
-    if phase or not 0 <= 3 * codon < len(cds):
-      return reject("bad_transl_except", f"offset {offset} of {len(cds)}, codon_start {codon_start}: {residue}")
-    residues[codon] = residue
-  starts = not partial5 and 0 not in residues and (
-      genetic_code.is_start(cds[:3], transl_table) or explained == "alternative start codon"
-  )
-  translation = genetic_code.translate(cds, transl_table, residues)
-  if len(cds) % 3 and codons not in residues:
-    # GenBank's translations count an incomplete last codon where its bases fix the residue.
-    last = genetic_code.translate((cds[3 * codons :] + "NN")[:3], transl_table)
-    if last not in "X*" and (protein is not None and len(protein) == codons + 1 or protein is None and partial3):
-      translation += last
-  if translation.endswith("*"):
-    translation = translation[:-1]
-  elif (
-      not partial3
-      and len(cds) % 3 == 0
-      and codons - 1 not in residues
-      and genetic_code.is_stop(cds[-3:], transl_table)
-      and (protein is None or len(protein) < codons)
-  ):
-    translation = translation[:-1]  # A codon that is a stop only at the end (tables 27, 28, 31).
-  if starts and (protein is None or protein[:1] == "M"):
-    translation = "M" + translation[1:]
-
-  problem = _difference(translation, protein)
-  if problem is None and protein is None and len(cds) % 3 and not partial3 and codons not in residues:
-    problem = "length_mismatch", f"{len(cds)} bases, not marked partial"
-  if problem:
-    code, detail = problem
-    if explained:
-      code, detail = _EXCEPTIONS.get(explained, "other_exception"), f"exception={exception}; {detail}"
-    return reject(code, detail)
-
-  rna_source = "record"
-  if rna is None:
-    rna_source = "exons" if exon_blocks else "cds"
-    rna = "".join(dna[start:end] for start, end in exon_blocks or _without_slips(cds_blocks))
-  return CodingGene(
-      gene_id=gene_id,
-      transcript_id=transcript_id,
-      protein_id=protein_id,
-      taxon=taxon,
-      dna=dna,
-      cds_blocks=tuple(cds_blocks),
-      rna=rna,
-      rna_cds=_find_cds(rna, cds, cds_blocks[0][0], exon_blocks),
-      rna_source=rna_source,
-      protein=translation if protein is None else protein.rstrip("*"),
-      protein_source="translated" if protein is None else protein_source,
-      transl_table=transl_table,
-      partial5=partial5,
-      partial3=partial3,
-      selected=selected,
-      genomic=genomic,
-  )
-
-
-def _difference(translation: str, protein: str | None) -> tuple[str, str] | None:
-  """Reason and detail where the translation (without its last stop) is not the protein, else None."""
-  stop = translation.find("*")
-  if stop >= 0:
-    return "internal_stop", f"stop at codon {stop + 1} of {len(translation)}"
-  if protein is None:
-    return None
-  protein = protein.rstrip("*")
-  if len(protein) != len(translation):
-    return "length_mismatch", f"{len(translation)} residues from the CDS, {len(protein)} in the protein"
-  if translation == protein:
-    return None
-  ours = np.frombuffer(translation.encode("latin-1", "replace"), np.uint8)
-  theirs = np.frombuffer(protein.encode("latin-1", "replace"), np.uint8)
-  differ = np.flatnonzero((ours != theirs) & ~_ANY_RESIDUE[ours] & ~_ANY_RESIDUE[theirs])
-  if not differ.size:
-    return None
-  at = int(differ[0])
-  return "translation_mismatch", (
-      f"{differ.size} of {len(protein)} residues, first at {at + 1}: {translation[at]} from the CDS, {protein[at]} in"
-      " the protein"
-  )
-
-
-def _drop_bases(blocks: Sequence[Block], count: int) -> list[Block]:
-  """Blocks without the first `count` bases."""
-  kept = []
-  for start, end in blocks:
-    skipped = min(count, end - start)
-    count -= skipped
-    if start + skipped < end:
-      kept.append((start + skipped, end))
-  return kept
-
-
-def _without_slips(blocks: Sequence[Block]) -> list[Block]:
-  """Blocks joined where the ribosome slips: they overlap, touch, or leave out one or two bases (no intron)."""
-  joined = [blocks[0]]
-  for start, end in blocks[1:]:
-    if start - joined[-1][1] <= 2:
-      joined[-1] = (joined[-1][0], max(end, joined[-1][1]))
-    else:
-      joined.append((start, end))
-  return joined
-
-
-def _find_cds(rna: str, cds: str, cds_start: int, exon_blocks: Sequence[Block] | None) -> Block | None:
-  """Where the spliced CDS lies in the transcript, letter for letter; None where it does not."""
-  if exon_blocks:
-    # Its place by the exons comes first: a short coding sequence may occur twice.
-    place = sum(min(end, cds_start) - start for start, end in exon_blocks if start < cds_start)
-    if rna.startswith(cds, place):
-      return place, place + len(cds)
-  place = rna.find(cds)
-  return (place, place + len(cds)) if place >= 0 else None

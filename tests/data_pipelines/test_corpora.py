@@ -209,8 +209,8 @@ class TestSingleSplits:
     gene, other = dna(rng, 600), dna(rng, 600)
     held_out = self.index((gene, "valid"), (other, "test"))
     records = [
-        self.record(dna(rng, 3000) + gene, Modality.RNA), self.record(dna(rng, 500) + other), self.record(dna(rng, 900)),
-        self.record(gene + other, Modality.RNA, "both"),
+        self.record(dna(rng, 3000) + gene, Modality.RNA), self.record(dna(rng, 500) + other),
+        self.record(dna(rng, 900)), self.record(gene + other, Modality.RNA, "both"),
     ]
     chosen, _, rejects = self.assign(spool, held_out, *records)
     assert chosen == {"train": [(2, 0, 900)], "valid": [(0, 0, 3600)], "test": [(1, 0, 1100)]}

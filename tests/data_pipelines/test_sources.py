@@ -1,5 +1,7 @@
 """Sources: the entries of a config to the files they name."""
 
+import hashlib
+
 import pytest
 
 from bsm_jax.tokenizer import Modality
@@ -68,10 +70,8 @@ class TestEntries:
 
   def test_files_are_described_by_name_size_and_sha256_and_not_by_folder(self, folder):
     found = parse({"kind": "fasta", "path": folder("p.fa") + "/p.fa", "modality": "dna", "name": "mine"})
-    digest = "4bd2cf6bcd6e8a2c1fb16a4a58cf3bb1a3eeb4ae58fb4a8e9a27a4f4a9d4d4f4"
-    (described,) = describe(found)
-    assert (described["source"], described["role"], described["name"], described["bytes"]) == ("mine", "path", "p.fa", 8)
-    assert len(described["sha256"]) == len(digest)
+    digest = hashlib.sha256(b">a\nACGT\n").hexdigest()
+    assert describe(found) == [{"source": "mine", "role": "path", "name": "p.fa", "sha256": digest, "bytes": 8}]
 
 
 class TestAssemblies:
