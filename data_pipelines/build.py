@@ -80,14 +80,18 @@ class BuildConfig:
     splits = _dataclass(SplitConfig, chosen.pop("splits", {}), "config.documents.splits")
     variables = {k: v for k, v in config.items() if v is None or isinstance(v, str)}
     context, seed = config["context"], config.get("seed", 0)
+    parsed = {
+        name: row_sets.parse_row_set(name, {"seed": seed} | dict(spec), context)
+        for name, spec in config["row_sets"].items()
+    }
+    for name, row_set in parsed.items():
+      if row_set.like and row_set.like not in parsed:
+        raise ConfigError(f"row set {name}: like={row_set.like!r} is no row set; there are {', '.join(parsed)}")
     return cls(
         context=context,
         sources=sources_lib.parse_sources(config["sources"], variables),
         documents=_dataclass(documents.DocumentsConfig, chosen | {"splits": splits}, "config.documents"),
-        row_sets={
-            name: row_sets.parse_row_set(name, {"seed": seed} | dict(spec), context)
-            for name, spec in config["row_sets"].items()
-        },
+        row_sets=parsed,
     )
 
 
@@ -95,7 +99,10 @@ def _dataclass(kind: type, values: Mapping[str, Any], where: str) -> Any:
   known = [f.name for f in dataclasses.fields(kind)]
   if unknown := sorted(set(values) - set(known)):
     raise ConfigError(f"{where}: no such key: {', '.join(unknown)}; it may have {', '.join(known)}")
-  return kind(**values)
+  try:
+    return kind(**values)
+  except ValueError as error:
+    raise ConfigError(f"{where}: {error}") from None
 
 
 def build(config: BuildConfig, out: str | os.PathLike, *, overwrite: bool = False) -> None:
@@ -246,7 +253,7 @@ def _summary(config: BuildConfig, out: pathlib.Path) -> str:
     parts.append(table(["not shown in rows", "times", "meaning"], dropped_rows))
   parts.append(
       f"Rows are in {out / 'rows'}. Next: train on them,\n"
-      f"  python -m bsm_jax.train --config=configs/miniature.py --config.rows={out / 'rows'} --workdir=DIR"
+      f"  python -m bsm_jax.train --config=configs/miniature.py --config.data.root={out / 'rows'} --workdir=DIR"
   )
   return "\n\n".join(parts)
 

@@ -47,6 +47,10 @@ class DocumentsConfig:
   min_letters: int = 20
   splits: SplitConfig = SplitConfig()
 
+  def __post_init__(self):
+    if self.transcripts not in ("one", "all"):
+      raise ValueError(f"transcripts must be one or all, not {self.transcripts!r}")
+
 
 class Gathered:
   """Everything that one pass over the sources finds, and what was rejected on the way."""

@@ -86,6 +86,7 @@ _CHOICES = {
     "length_distribution": ("uniform", "log_uniform"), "dna": ("spliced", "genomic"), "long": ("window", "concatenate"),
     "strand": ("random", "both", "forward"),
 }
+MIN_CONTEXT = 32
 _BASES_PER_CODON = {Modality.DNA: 3, Modality.RNA: 3, Modality.PROTEIN: 1}
 
 
@@ -102,6 +103,8 @@ def parse_row_set(name: str, spec: Mapping, context: int) -> RowSet:
   if unknown := sorted(set(spec) - set(known)):
     raise RowSetError(f"row set {name}: no such key: {', '.join(unknown)}; it may have {', '.join(known)}")
   row_set = kind(**{k: tuple(v) if isinstance(v, (list, tuple)) else v for k, v in spec.items()})
+  if context < MIN_CONTEXT:
+    raise RowSetError(f"row set {name}: a context of {context} tokens is too short: at least {MIN_CONTEXT}")
   for key, choices in _CHOICES.items():
     if getattr(row_set, key, choices[0]) not in choices:
       raise RowSetError(f"row set {name}: {key} must be one of {', '.join(choices)}, not {getattr(row_set, key)!r}")

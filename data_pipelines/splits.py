@@ -59,6 +59,10 @@ class SplitConfig:
   min_marked: int = 30
   max_gap: int = 100
 
+  def __post_init__(self):
+    if not (0 <= self.valid and 0 <= self.test and self.valid + self.test <= 1):
+      raise ValueError(f"valid={self.valid} and test={self.test} are no shares")
+
 
 def digest(ids: np.ndarray | bytes) -> int:
   """64 bits that identify an encoded sequence."""

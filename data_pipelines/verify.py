@@ -71,8 +71,8 @@ def verify(
     protein_source: where `protein` comes from, as in `CodingGene`; `translated` where it is None.
     transl_except: offset of a codon in the spliced CDS (0-based, before `codon_start` is applied) to the residue that
       it codes for here, `*` for a stop (also one that the poly-A tail completes).
-    exception: the annotation's exceptions (`ribosomal slippage`, …), several between commas. None excuses a mismatch,
-      but for a non-standard start codon: they name the reason of a `Reject`. Without a `protein` to test them against,
+    exception: the annotation's exceptions (`ribosomal slippage`, …), several between commas. They excuse no mismatch
+      but a non-standard start codon, and name the reason of a `Reject`. Without a `protein` to test them against,
       only the harmless ones (`_HARMLESS`) are accepted. Trans-spliced genes have no stretch of DNA and are always left
       out.
   """
@@ -189,8 +189,8 @@ def _difference(translation: str, annotated: str | None) -> tuple[str, str] | No
     return None
   at = int(differ[0])
   return "translation_mismatch", (
-      f"{differ.size} of {len(annotated)} residues, first at {at + 1}: {translation[at]} from the CDS, {annotated[at]} in"
-      " the protein"
+      f"{differ.size} of {len(annotated)} residues, first at {at + 1}: {translation[at]} from the CDS, {annotated[at]}"
+      " in the protein"
   )
 
 

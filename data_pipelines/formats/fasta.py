@@ -5,7 +5,7 @@ blocks of whole lines at `>` and leaves the letters to `bytes.translate`, so tha
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from data_pipelines.errors import InputError
@@ -88,3 +88,34 @@ def read_fasta_dict(path: str | os.PathLike) -> dict[str, str]:
       raise InputError(path, "two records with this name", "Rename or remove one of them.", record=record.name)
     sequences[record.name] = record.sequence
   return sequences
+
+
+def examples(names: Iterable[str]) -> str:
+  """A few of the names and how many there are, for messages about files that do not fit together."""
+  names = list(names)
+  return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def read_records_of(
+    annotation: str | os.PathLike, path: str | os.PathLike, kind: str, wanted: Iterable[list[str]]
+) -> dict[str, str]:
+  """Name to sequence of the file with an annotation's transcripts or proteins.
+
+  Args:
+    annotation: the file that names them.
+    path: the FASTA file.
+    kind: `transcript` or `protein`, for the message.
+    wanted: for each one annotated, the names under which its record may stand.
+
+  Raises:
+    InputError: as `read_fasta_dict`, and where not one is found: the file belongs to another annotation.
+  """
+  records = read_fasta_dict(path)
+  missing = []
+  for names in wanted:
+    if not records.keys().isdisjoint(names):
+      return records
+    missing += names[:1]
+  problem = f"holds {examples(records)}, but no {kind} of {os.fspath(annotation)}"
+  problem += f", which names {examples(missing) or 'none'}"
+  raise InputError(path, problem, f"Give the {kind}s of the same annotation.")

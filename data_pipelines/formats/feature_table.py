@@ -6,13 +6,15 @@ tabs. It gives each feature's outer ends and total length, but not its exons, co
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from data_pipelines import genetic_code
 from data_pipelines.errors import InputError
-from data_pipelines.formats import compressed, fasta, genbank
-from data_pipelines.genes import CodingGene, LocationError, Part, Reject, coding_strand, verify
+from data_pipelines.formats import compressed, fasta
+from data_pipelines.formats.location import Location, parse_location
+from data_pipelines.genes import CodingGene, LocationError, Part, Reject, coding_strand
+from data_pipelines.verify import verify
 
 # The columns that are read; files are told apart by these names, not by their order.
 _COLUMNS = (
@@ -93,9 +95,10 @@ def read_feature_table(
   """Yields one item for each CDS row.
 
   The table does not say where introns are. With `cds` that is known; without, a CDS with introns is found in its
-  transcript, as the frame that translates to the protein, and its DNA is the spliced CDS (`CodingGene.genomic` is
-  False): read the GFF3 of the same assembly for genes with their introns. The DNA of all others is cut from the genome,
-  from the first to the last base of the transcript (of the CDS where none is annotated, as in prokaryotes).
+  transcript, as the frame that translates to the protein. Its `dna` then is that stretch of the transcript's record,
+  which may differ from the genome (RNA editing, polymorphisms), and `CodingGene.genomic` is False: read the GFF3 of the
+  same assembly for genes with their introns. The DNA of all others is cut from the genome, from the first to the last
+  base of the transcript (of the CDS where none is annotated, as in prokaryotes).
 
   Args:
     table: `*_feature_table.txt`, plain or gzip.
@@ -117,10 +120,12 @@ def read_feature_table(
   sequences = fasta.read_fasta_dict(genome)
   missing = [row.contig for row in coding if row.contig not in sequences]
   if missing:
-    problem = f"contigs are not in {os.fspath(genome)}, whose names are {_some(sequences)}"
+    problem = f"contigs are not in {os.fspath(genome)}, whose names are {fasta.examples(sequences)}"
     raise InputError(table, problem, "Give the genome of the same assembly.", record=missing[0])
-  proteins = _read_records(protein, table, [row.product for row in coding])
-  transcripts = _read_records(rna, table, [row.related for row in coding if row.related]) if rna is not None else None
+  proteins = fasta.read_records_of(table, protein, "protein", ([row.product] for row in coding if row.product))
+  transcripts = None
+  if rna is not None:
+    transcripts = fasta.read_records_of(table, rna, "transcript", ([row.related] for row in coding if row.related))
   locations = _read_locations(cds) if cds is not None else None
   mrnas: dict[tuple[str, str], list[_Row]] = {}
   for row in rows:
@@ -134,19 +139,6 @@ def read_feature_table(
       )  # fmt: skip
     except LocationError as error:
       yield Reject(error.code, row.name, error.detail)
-
-
-def _some(names: Iterable[str]) -> str:
-  names = list(names)
-  return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-
-
-def _read_records(path: str | os.PathLike, table: str | os.PathLike, wanted: list[str]) -> dict[str, str]:
-  records = fasta.read_fasta_dict(path)
-  if records.keys().isdisjoint(wanted):
-    problem = f"holds {_some(records)}, but nothing of {os.fspath(table)} ({_some(wanted) or 'which names none'})"
-    raise InputError(path, problem, "Give the files of one assembly.")
-  return records
 
 
 def _read_locations(path: str | os.PathLike) -> dict[tuple[str, str], list[str]]:
@@ -236,24 +228,25 @@ def _gene(
 
 def _location(
     row: _Row, length: int, locations: Mapping[tuple[str, str], list[str]] | None
-) -> genbank.Location | None:
+) -> Location | None:
   """Where the CDS lies in its contig; None where it has introns that the files do not place."""
   if row.strand == 0:
     raise LocationError("bad_location", "no strand")
   if locations is None:
-    return genbank.Location([row.part(length)], False, False) if row.is_contiguous(length) else None
+    return Location([row.part(length)], False, False) if row.is_contiguous(length) else None
   texts = locations.get((row.contig, row.product), [])
   for text in texts:
-    location = genbank.parse_location(text)
+    location = parse_location(text)
     bases = sum(end - start for start, end, _ in location.parts)
     ends = {position for start, end, _ in location.parts for position in (start + 1, end)}
     if {row.start, row.end} <= ends and bases == row.bases:
       return location
-  raise LocationError("bad_location", f"cds_from_genomic holds no such CDS but {_some(texts) or 'none of its protein'}")
+  held = fasta.examples(texts) or "none of its protein"
+  raise LocationError("bad_location", f"cds_from_genomic holds no such CDS but {held}")
 
 
 def _cut(
-    row: _Row, sequence: str, mrnas: list[_Row], location: genbank.Location
+    row: _Row, sequence: str, mrnas: list[_Row], location: Location
 ) -> tuple[str, tuple[tuple[int, int], ...], tuple[tuple[int, int], ...] | None]:
   """`coding_strand` of the gene; exons only where the transcript has no introns, else their places are unknown."""
   length = len(sequence)

@@ -14,16 +14,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from data_pipelines import genes
 from data_pipelines.errors import InputError
 from data_pipelines.formats import compressed
+from data_pipelines.formats.location import exceptional_codons, parse_location
+from data_pipelines.verify import verify
 
 _BLOCK = 1 << 20
 _UPPER_DNA = bytes(range(256)).upper().replace(b"U", b"T")
 _NOT_LETTERS = b"0123456789 \t\r\n"
 _NUCLEOTIDES = b"ACGTNRYSWKMBDHV"
-_RESIDUES = {
-    "Ala": "A", "Arg": "R", "Asn": "N", "Asp": "D", "Cys": "C", "Gln": "Q", "Glu": "E", "Gly": "G", "His": "H",
-    "Ile": "I", "Leu": "L", "Lys": "K", "Met": "M", "Phe": "F", "Pro": "P", "Ser": "S", "Thr": "T", "Trp": "W",
-    "Tyr": "Y", "Val": "V", "Sec": "U", "Pyl": "O", "Asx": "B", "Glx": "Z", "Xle": "J", "Xaa": "X", "OTHER": "X",
-    "TERM": "*",
+# Exceptions that are qualifiers of their own.
+_EXCEPTIONS = {
+    "trans_splicing": "trans-splicing",
+    "ribosomal_slippage": "ribosomal slippage",
+    "artificial_location": "artificial location",
 }
 
 
@@ -53,6 +55,11 @@ class _Record:
   keywords: str
   features: Sequence[_Feature]
   sequence: str
+
+  @property
+  def circular_length(self) -> int | None:
+    """The length where the record is circular."""
+    return len(self.sequence) if self.circular else None
 
   @property
   def taxon(self) -> int:
@@ -113,24 +120,23 @@ def _gene(
     return genes.Reject("pseudogene", called, place)
   if not record.sequence:
     return genes.Reject("missing_contig", called, f"record {record.name} holds no sequence")
-  exception = feature.first("exception")
-  if "trans_splicing" in feature.qualifiers:
-    exception = "trans-splicing"
-  elif exception is None and "ribosomal_slippage" in feature.qualifiers:
-    exception = "ribosomal slippage"
+  exceptions = [*feature.qualifiers.get("exception", ())]
+  exceptions += [text for name, text in _EXCEPTIONS.items() if name in feature.qualifiers]
   codon_start = feature.number("codon_start")
   translation = feature.first("translation")
   try:
-    location = parse_location(feature.location, len(record.sequence) if record.circular else None)
-    exons, transcript_id = transcripts.of(feature, location)
+    location = parse_location(feature.location, record.circular_length)
+    exons, transcript_id = transcripts.of(feature, location.parts)
     dna, cds_blocks, exon_blocks = genes.coding_strand(
         record.sequence, location.parts, exons, circular=record.circular
     )
-    transl_except = _transl_except(feature, location, codon_start)
+    transl_except = exceptional_codons(
+        ",".join(feature.qualifiers.get("transl_except", ())), location.parts, codon_start, len(record.sequence)
+    )
   except genes.LocationError as error:
     return genes.Reject(error.code, called, f"{place}: {error.detail}")
   whole_record = record.moltype.endswith("mRNA")
-  item = genes.verify(
+  item = verify(
       record=called,
       gene_id=_gene_id(feature) or symbol or protein_id or place,
       transcript_id=transcript_id,
@@ -149,7 +155,7 @@ def _gene(
       partial3=location.partial3,
       selected=selected,
       genomic=not whole_record,
-      exception=exception,
+      exception=", ".join(exceptions),
   )
   if isinstance(item, genes.Reject):
     return dataclasses.replace(item, detail=f"{place}: {item.detail}")
@@ -165,47 +171,55 @@ class _Transcripts:
 
   def __init__(self, record: _Record):
     self._record = record
-    self._by_gene: dict[str, list[tuple[list[genes.Part], str]]] = {}
+    # Each one's exons as the file has them, and on their strand.
+    self._by_gene: dict[str, list[tuple[list[genes.Part], list[genes.Block], str]]] = {}
     for feature in record.features:
       name = feature.first("locus_tag") or feature.first("gene")
       if feature.key == "mRNA" and name:
         try:
-          parts = parse_location(feature.location).parts
+          parts = parse_location(feature.location, record.circular_length).parts
+          exons = self._unwrap(parts)
         except genes.LocationError:
           continue  # Such a transcript can have no coding sequence in this record; each CDS is judged by itself.
-        self._by_gene.setdefault(name, []).append((parts, feature.first("transcript_id") or ""))
+        self._by_gene.setdefault(name, []).append((parts, exons, feature.first("transcript_id") or ""))
 
-  def of(self, feature: _Feature, location: Location) -> tuple[list[genes.Part] | None, str]:
+  def _unwrap(self, parts: Sequence[genes.Part]) -> list[genes.Block]:
+    return genes.unwrap(parts, len(self._record.sequence), circular=self._record.circular)
+
+  def of(self, feature: _Feature, cds: Sequence[genes.Part]) -> tuple[list[genes.Part] | None, str]:
     """Exons and id of the CDS's transcript; None and "" where there is none.
 
     Of several that fit (they differ in their UTRs) each is used once, in the file's order, before one is used again.
+
+    Raises:
+      LocationError: `cds` names no stretch of the record.
     """
     if self._record.moltype.endswith("mRNA"):
       return [(0, len(self._record.sequence), 1)], self._record.name
     candidates = self._by_gene.get(feature.first("locus_tag") or feature.first("gene") or "", [])
-    for i, (exons, transcript_id) in enumerate(candidates):
-      if _is_spliced_alike(location.parts, exons):
+    if not candidates:
+      return None, ""
+    blocks = self._unwrap(cds)
+    for i, (parts, exons, transcript_id) in enumerate(candidates):
+      # Where only the transcript begins before the origin, the CDS is one turn further on.
+      turn = len(self._record.sequence) if self._record.circular and blocks[0][0] < exons[0][0] else 0
+      shifted = [(start + turn, end + turn) for start, end in blocks]
+      if parts[0][2] == cds[0][2] and _is_spliced_alike(shifted, exons):
         candidates.append(candidates.pop(i))
-        return exons, transcript_id
+        return parts, transcript_id
     return None, ""
 
 
-def _is_spliced_alike(cds: Sequence[genes.Part], exons: Sequence[genes.Part]) -> bool:
+def _is_spliced_alike(cds: Sequence[genes.Block], exons: Sequence[genes.Block]) -> bool:
   """Whether the exons span the CDS and their introns inside it are exactly the CDS's."""
-  low, high = min(part[0] for part in cds), max(part[1] for part in cds)
-  introns = {intron for intron in _introns(exons) if intron[0] < high and intron[1] > low}
-  return (
-      {part[2] for part in cds} == {part[2] for part in exons}
-      and min(part[0] for part in exons) <= low
-      and max(part[1] for part in exons) >= high
-      and introns == set(_introns(cds))
-  )
+  low, high = cds[0][0], max(end for _, end in cds)
+  introns = [intron for intron in _introns(exons) if intron[0] < high and intron[1] > low]
+  return exons[0][0] <= low and high <= max(end for _, end in exons) and introns == _introns(cds)
 
 
-def _introns(parts: Sequence[genes.Part]) -> list[genes.Block]:
-  """Gaps between parts; a gap of one or two bases is a slip of the ribosome, not an intron."""
-  spans = sorted(part[:2] for part in parts)
-  return [(a[1], b[0]) for a, b in zip(spans, spans[1:]) if b[0] - a[1] > 2]
+def _introns(blocks: Sequence[genes.Block]) -> list[genes.Block]:
+  """Gaps between blocks; a gap of one or two bases is a slip of the ribosome, not an intron."""
+  return [(left[1], right[0]) for left, right in zip(blocks, blocks[1:]) if right[0] - left[1] > 2]
 
 
 def _read(path: str | os.PathLike) -> Iterator[_Record]:

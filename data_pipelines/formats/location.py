@@ -25,7 +25,8 @@ class Location:
 
 
 _RANGE = re.compile(r"([<>]?)(\d{1,18})(?:\.\.([<>]?)(\d{1,18}))?")
-_COMMA = re.compile(r",(?![^(]*\))")  # Not the commas inside parentheses.
+# Commas outside parentheses. Inside nested ones some are taken, too: the halves are unbalanced, hence refused.
+_COMMA = re.compile(r",(?![^(]*\))")
 
 
 def parse_location(text: str, circular_length: int | None = None) -> Location:
@@ -85,18 +86,17 @@ def exceptional_codons(text: str, cds: Sequence[Part], codon_start: int, length:
     length: of the sequence; beyond it the positions of a circular one count on.
 
   Returns:
-    Offset of the codon's first base in the spliced CDS (from its first base, whatever `codon_start`) to the residue, `*`
+    Offset of the codon's first base in the spliced CDS (0-based, before `codon_start` is applied) to the residue, `*`
     for a stop.
 
   Raises:
     LocationError: `bad_transl_except`.
   """
-  text = "".join(text.split())
-  codons = _TRANSL_EXCEPT.findall(text)
-  if _TRANSL_EXCEPT.sub("", text).strip(","):
+  spaceless = "".join(text.split())
+  if _TRANSL_EXCEPT.sub("", spaceless).strip(","):
     raise LocationError("bad_transl_except", text)
   residues = {}
-  for place, name in codons:
+  for place, name in _TRANSL_EXCEPT.findall(spaceless):
     try:
       location = parse_location(place)
     except LocationError as error:

@@ -1,6 +1,7 @@
 """Corpora: genes and sequences to TFDS documents of the right split, and back."""
 
 import dataclasses
+import pathlib
 import random
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from data_pipelines.genes import CodingGene
 from data_pipelines.report import Tally
 from data_pipelines.splits import HeldOutIndex, ProteinSplits, SplitConfig, digest
 
+ROOT = pathlib.Path(__file__).parents[2]
 GENE = CodingGene(
     gene_id="GeneID:1", transcript_id="NM_1.1", protein_id="NP_1.1", taxon=9606, dna="CCATGAAAGTAAGTAGTTTTGACC",
     cds_blocks=((2, 8), (17, 23)), rna="CCATGAAATTTTGACC", rna_cds=(2, 14), rna_source="record", protein="MKF",
@@ -102,7 +104,7 @@ class TestDatasets:
         f"n = len(refseq_pairs.RefseqPairs(data_dir={str(tmp_path)!r}).as_data_source(split='train'));"
         "print(n, 'tensorflow' in sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout.split() == ["1", "False"]
 
 

@@ -6,8 +6,7 @@ import io
 import pytest
 
 from data_pipelines.errors import InputError
-from data_pipelines.formats import compressed
-from data_pipelines.formats import fasta
+from data_pipelines.formats import compressed, fasta
 
 
 def _write(path, data):

@@ -100,6 +100,14 @@ def test_cds_from_genomic_gives_the_introns(read, strand):
   assert (gene.rna, gene.rna_cds) == (TRANSCRIPT, (5, 38))
 
 
+def test_the_letters_of_an_edited_transcript_are_not_called_genomic(read):
+  edited, protein = TRANSCRIPT.replace("GCGTATATT", "GCGTGTATT"), "MKTACIAKQR"
+  [gene] = read(SPLICED, protein=protein, rna={"NM_1.1": edited})
+  assert (gene.dna, gene.genomic) == (edited[5:38], False)
+  [reject] = read(SPLICED, protein=protein, rna={"NM_1.1": edited}, cds={cds_header(LOCATION): CODING})
+  assert reject.code == "translation_mismatch"
+
+
 def test_introns_at_unknown_places_are_a_reject(read):
   [reject] = read(SPLICED)
   assert reject.code == "bad_location" and "give rna, or cds" in reject.detail

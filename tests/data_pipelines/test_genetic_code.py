@@ -2,8 +2,8 @@
 
 import itertools
 
-from Bio.Data import CodonTable
 import pytest
+from Bio.Data import CodonTable
 
 from data_pipelines import genetic_code
 

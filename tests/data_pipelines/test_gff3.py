@@ -263,6 +263,11 @@ def test_a_cds_that_does_not_give_its_protein_is_a_reject_with_the_annotated_rea
   assert read(single_gene(exception="RNA editing"), CODING, protein=protein)[0].code == "rna_editing"
 
 
+def test_without_proteins_an_exception_that_may_change_the_protein_is_a_reject(read):
+  assert read(single_gene(exception="nonconsensus splice site,RNA editing"), CODING)[0].code == "rna_editing"
+  assert read(single_gene(exception="nonconsensus splice site"), CODING)[0].protein == PROTEIN
+
+
 def test_a_start_codon_other_than_atg_is_methionine(read):
   coding = "GTG" + CODING[3:]
   [gene] = read(single_gene(coding, transl_table=11), coding)
@@ -308,8 +313,13 @@ def test_a_codon_cut_by_the_end_of_the_contig_is_partial_and_inside_it_a_reject(
   coding = CODING[:-5]
   [gene] = read(single_gene(coding), coding)
   assert (gene.partial3, gene.protein) == (True, PROTEIN[:-1])
-  [reject] = read(cds_lines([(3, 30)], Parent=""), "CC" + coding + "CC")
-  assert reject.code == "length_mismatch"
+  for contig, strand, part in [
+      ("CC" + coding + "CC", "+", (3, 30)),
+      (coding + "CC", "+", (1, 28)),
+      ("CC" + reverse_complement(coding), "-", (3, 30)),
+  ]:
+    [reject] = read(cds_lines([part], strand, Parent=""), contig)
+    assert reject.code == "length_mismatch"
 
 
 def test_the_first_codon_of_a_mature_peptide_starts_nothing(read):
@@ -359,7 +369,8 @@ def test_the_transcript_of_choice_is_selected(read, tag):
 
 def test_attributes_may_stand_on_any_line_and_end_like_others(read):
   first, second = cds_lines(orig_ID="x", Dbxref="SGD:S1")
-  first, second = first.replace("ID=cds", "xParent=y;ID=cds"), second + ";exon=2;tag=RefSeq Select"
+  first = first.replace("ID=cds", "xParent=y;Note=no Parent=z; ID=cds")
+  second += ";exon=2;tag=RefSeq Select"
   [gene] = read([GENE, *transcript_lines(), first, second])
   assert (gene.gene_id, gene.selected, gene.protein) == ("LT1", True, PROTEIN)
 

@@ -89,7 +89,7 @@ class TestWindows:
       assert genetic_code.translate(spliced).removesuffix("*") == parts[PROTEIN]
       assert any(a <= start < b for a, b in gene.cds_blocks) and any(a < end <= b for a, b in gene.cds_blocks)
 
-  @hypothesis.given(st.integers(0, 2**32), st.integers(20, 80))
+  @hypothesis.given(st.integers(0, 2**32), st.integers(32, 80))
   def test_no_window_is_longer_than_the_context(self, seed, context):
     rng = random.Random(seed)
     for dna in ("spliced", "genomic"):
@@ -272,10 +272,11 @@ class TestRowSets:
       ({"corpus": "refseq_pairs", "modalities": ("dna", "DNA")}, "modalities name one modality twice"),
       ({"corpus": "refseq_pairs", "modalities": ("dna", "peptide")}, "unknown modality 'peptide'"),
       ({"corpus": "refseq_pairs", "wrong_partner": True}, "wrong_partner needs codons"),
+      ({"corpus": "single_modal", "context": 31}, "a context of 31 tokens is too short: at least 32"),
   ])
   def test_a_row_set_that_cannot_be_is_named(self, spec, message):
     with pytest.raises(RowSetError) as error:
-      parse_row_set("mine", spec, 256)
+      parse_row_set("mine", {k: v for k, v in spec.items() if k != "context"}, spec.get("context", 256))
     assert "row set mine" in str(error.value) and message in str(error.value)
 
 
