@@ -1,4 +1,4 @@
-"""Draws a run's curves: `python -m bsm_jax.report --workdir=DIR` writes `DIR/figures/*.png`, and `curves.csv` beside them.
+"""Draws a run's curves: `python -m bsm_jax.report --workdir=DIR` writes `DIR/figures/*.png` and `curves.csv`.
 
 The panels are those that the run's config names (`figures`: title -> {legend: metric}), and the training loss.
 """
@@ -109,7 +109,8 @@ def _save(figure, path: epath.Path) -> str:
 def last_values(workdir: str | os.PathLike) -> list[tuple[str, float, float]]:
   """(metric, first value, last value) of every validation metric in bits."""
   lines = [line for line in metrics_lib.read_metrics(workdir) if line["kind"] == "valid"]
-  names = sorted({n for line in lines for n in line if n.startswith("valid/") and not n.endswith(("/loss", "/special"))})
+  found = {name for line in lines for name in line if name.startswith("valid/")}
+  names = sorted(name for name in found if not name.endswith(("/loss", "/special")))
   values = {name: curve(lines, name)[1] for name in names}
   return [(name, v[0], v[-1]) for name, v in values.items()]
 

@@ -15,7 +15,6 @@ Policy for input letters, by modality:
 * any other character raises `TokenizerError` in strict mode, and becomes one `<unk>` (counted as `unknown`) otherwise.
 """
 
-import collections
 import enum
 import hashlib
 import json
@@ -304,5 +303,5 @@ def count_by_modality(tokens: np.ndarray) -> dict[str, int]:
   is_tag = (tokens >= Modality.DNA) & (tokens <= Modality.PROTEIN)
   at = np.maximum.accumulate(np.where(is_tag, np.arange(tokens.size), 0))
   letters = (tokens >= FIRST_NUCLEOTIDE) | (tokens == UNK)
-  found = collections.Counter(tokens[at][letters].tolist())
-  return {m.name.lower(): found.get(int(m), 0) for m in Modality}
+  found = np.bincount(tokens[at][letters], minlength=VOCAB_SIZE)
+  return {m.name.lower(): int(found[m]) for m in Modality}

@@ -67,7 +67,8 @@ class Stop:
     if self.wanted:
       raise KeyboardInterrupt
     self.wanted = True
-    _log.warning("%s: stopping after this step, with a checkpoint; once more stops at once", signal.Signals(number).name)
+    name = signal.Signals(number).name
+    _log.warning("%s: stopping after this step, with a checkpoint; once more stops at once", name)
 
   @contextlib.contextmanager
   def installed(self):

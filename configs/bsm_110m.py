@@ -39,16 +39,18 @@ def get_config() -> ConfigDict:
   config.rounds = ConfigDict()
   config.rounds.round1 = ConfigDict()
   config.rounds.round1.tokens = 100e9
-  config.rounds.round1.weights = ConfigDict({"single_modal": 1.0})
+  config.rounds.round1.weights = ConfigDict({"single_dna": 4.0, "single_rna": 1.0, "single_protein": 5.0})
   config.rounds.round1.lr_start, config.rounds.round1.lr_end = 2e-5, 1e-5
   config.rounds.round1.warmup_tokens = 1e9
 
-  # single : RefSeq : GRS = 10 : 2 : 1. Each pair corpus comes as several row sets: short windows teach the relation
-  # between the modalities quickly, longer ones teach it at every length.
+  # single : RefSeq : GRS = 10 : 2 : 1 (how the paper divides the single-modal part is not said). Each pair corpus comes
+  # as several row sets: short windows teach the relation between the modalities quickly, longer ones at every length.
   config.rounds.round2 = ConfigDict()
   config.rounds.round2.tokens = 156e9
   config.rounds.round2.weights = ConfigDict({
-      "single_modal": 10.0,
+      "single_dna": 4.0,
+      "single_rna": 1.0,
+      "single_protein": 5.0,
       "refseq_pairs_w10_30": 0.5,
       "refseq_pairs_w30_140": 0.5,
       "refseq_pairs_whole": 1.0,
@@ -62,7 +64,9 @@ def get_config() -> ConfigDict:
   # RefSeq : GRS : web = 1 : 1 : 10, the web corpus upsampled.
   config.rounds.round3 = ConfigDict()
   config.rounds.round3.tokens = 15.9e9
-  config.rounds.round3.weights = ConfigDict({"refseq_pairs_whole": 1.0, "gene_related_whole": 1.0, "web_interleaved": 10.0})
+  config.rounds.round3.weights = ConfigDict({
+      "refseq_pairs_whole": 1.0, "gene_related_whole": 1.0, "web_interleaved": 10.0,
+  })
   config.rounds.round3.lr_start, config.rounds.round3.lr_end = 1e-6, 0.0
   config.rounds.round3.warmup_tokens = 0.0
 
@@ -79,7 +83,9 @@ def get_config() -> ConfigDict:
   config.eval.every_steps = 1000
   config.eval.batch_size = 1024
   config.eval.row_sets = ConfigDict({  # Validation row sets and how many rows of each.
-      "single_modal": 16_384,
+      "single_dna": 8_192,
+      "single_rna": 4_096,
+      "single_protein": 8_192,
       "refseq_pairs_w10_30": 4_096,
       "refseq_pairs_whole": 4_096,
   })
@@ -92,9 +98,9 @@ def get_config() -> ConfigDict:
   # Figures that `bsm_jax.report` draws: title -> {legend: metric}.
   config.figures = ConfigDict({
       "Validation, single-modal data": {
-          "DNA": "valid/single_modal/dna",
-          "RNA": "valid/single_modal/rna",
-          "protein": "valid/single_modal/protein",
+          "DNA": "valid/single_dna/dna",
+          "RNA": "valid/single_rna/rna",
+          "protein": "valid/single_protein/protein",
       },
       "Validation, RefSeq pairs": {
           "DNA": "valid/refseq_pairs_whole/dna",

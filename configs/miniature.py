@@ -38,12 +38,12 @@ def get_config() -> ConfigDict:
   config.rounds.round1.warmup_tokens = 20 * tokens_per_step
   config.rounds.round2 = ConfigDict()
   config.rounds.round2.tokens = 700 * tokens_per_step
-  config.rounds.round2.weights = ConfigDict({"single_dna": 0.5, "single_rna": 0.25, "single_protein": 0.25, "pairs_w10_30": 9.0})
+  config.rounds.round2.weights = ConfigDict({"single_dna": 0.5, "single_rna": 0.25, "single_protein": 0.25, "refseq_pairs_w10_30": 9.0})
   config.rounds.round2.lr_start, config.rounds.round2.lr_end = 1e-3, 5e-4
   config.rounds.round2.warmup_tokens = 0.0
   config.rounds.round3 = ConfigDict()
   config.rounds.round3.tokens = 50 * tokens_per_step
-  config.rounds.round3.weights = ConfigDict({"pairs_w10_30": 1.0})
+  config.rounds.round3.weights = ConfigDict({"refseq_pairs_w10_30": 1.0})
   config.rounds.round3.lr_start, config.rounds.round3.lr_end = 5e-4, 0.0
   config.rounds.round3.warmup_tokens = 0.0
 

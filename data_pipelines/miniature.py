@@ -162,7 +162,8 @@ def main(argv: Sequence[str]) -> None:
           f"{assembly['coding_transcripts']:>5} coding transcripts, genetic code {assembly['transl_table']}")
   print(f"  {len(release.traps)} coding features to reject; oddities to keep: "
         + ", ".join(f"{len(tags)} {kind}" for kind, tags in release.oddities.items()))
-  print("Next: python -m data_pipelines.build --config=configs/data/miniature.py --out=DIR")
+  print("Next, build rows from it:\n  python -m data_pipelines.build --config=configs/data/miniature.py"
+        f" --config.release={release.path} --out=DIR")
 
 
 if __name__ == "__main__":

@@ -43,8 +43,8 @@ def _counts(n: int, units: Sequence[int]) -> list[int]:
   """How many of the first `n` draws fall to each part.
 
   The draws are split part after part: of the `n` that are left, the later parts together get the floor of their
-  share and this part gets the rest. Every count grows by 0 or 1 from n to n + 1, and stays within one of its share of
-  what was left, so the mixture is as even as it can be at every length.
+  share and this part gets the rest. Every count grows by 0 or 1 from n to n + 1 and stays within a few draws
+  of its share, so the mixture is even at every length.
   """
   counts, left = [], sum(units)
   for unit in units:

@@ -1,6 +1,7 @@
-"""What a packed row says beyond its tokens: segments, positions, targets, modalities. Derived on the device, never stored.
+"""What a packed row says beyond its tokens: segments, positions, targets, modalities.
 
-All functions take tokens [..., context] of any integer dtype and return arrays of that shape.
+Derived on the device, never stored. All functions take tokens [..., context] of any integer dtype and return arrays of
+that shape.
 """
 
 import jax

@@ -73,7 +73,7 @@ class MetricsWriter:
   """`metrics.jsonl` and TensorBoard events of a run directory; only the first host writes."""
 
   def __init__(self, workdir: str | os.PathLike, *, start_step: int):
-    """Opens the files; lines beyond `start_step`, left by a run that was killed after its last checkpoint, are dropped."""
+    """Opens the files; lines beyond `start_step` are dropped: a killed run wrote them after its last checkpoint."""
     self._lines = None
     if jax.process_index() != 0:
       return

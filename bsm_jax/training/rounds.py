@@ -88,7 +88,7 @@ class Schedule:
       share = sum(r.weights.values())
       mixture = " ".join(f"{name}:{weight / share:.3g}" for name, weight in r.weights.items())
       lines.append(
-          f"round {r.name}: {steps:,} steps, {steps * self.tokens_per_step:,} tokens, lr {r.lr_start:g} -> {r.lr_end:g},"
-          f" mixture {mixture}"
+          f"round {r.name}: {steps:,} steps, {steps * self.tokens_per_step:,} tokens,"
+          f" lr {r.lr_start:g} -> {r.lr_end:g}, mixture {mixture}"
       )
     return "\n".join(lines)

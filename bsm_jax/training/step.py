@@ -147,7 +147,7 @@ def make_train_step(
 
 
 def make_eval_step(apply, *, attend_across_documents: bool = False):
-  """`eval_step(params, tokens [b, s]) -> fp32 [2, len(CLASSES)]`: summed loss in nats and number of targets by class."""
+  """`eval_step(params, tokens [b, s]) -> fp32 [2, len(CLASSES)]`: summed loss in nats, and targets, by class."""
 
   def eval_step(params, tokens_bs):
     losses_bs, classes_bs = token_losses(apply, params, tokens_bs, attend_across_documents=attend_across_documents)

@@ -169,7 +169,8 @@ def test_an_absent_split_is_named(rows_root):
 
 def test_a_missing_shard_is_named(tmp_path):
   write_row_set(tmp_path, "lost")
-  (tmp_path / "lost/train/rows-00000-of-00001.array_record").rename(tmp_path / "lost/train/rows-00000-of-00002.array_record")
+  shard = tmp_path / "lost/train/rows-00000-of-00001.array_record"
+  shard.rename(shard.with_name("rows-00000-of-00002.array_record"))
   with pytest.raises(rows.RowsError, match="shards found, some are missing"):
     rows.open_row_set(str(tmp_path), "lost", "train")
 

@@ -35,7 +35,8 @@ def test_the_papers_models_have_their_parameter_counts(config, expected):
   model = train.model_config(config.get_config())
   params = jax.eval_shape(lambda: model_lib.init_params(model, 0))
   assert model_lib.count_params(params) == expected
-  assert model.matmul_params == sum(x.size for x in jax.tree.leaves(params) if x.ndim > 1) - 2 * model.n_layers * model.d_model
+  norms = (2 * model.n_layers + 1) * model.d_model
+  assert model.matmul_params == expected - norms
 
 
 def test_changing_a_document_changes_no_logit_of_another_in_its_row():

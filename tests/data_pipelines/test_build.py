@@ -368,7 +368,7 @@ class TestRealGenomes:
     print(done.stdout, f"{time.monotonic() - started:.0f} s")
     pairs = refseq_pairs.RefseqPairs(data_dir=tmp_path / "documents").info.metadata
     assert sum(pairs["documents"].values()) > 13_000
-    assert corpus(tmp_path, "pairs_w10_30")["splits"]["train"]["rows"] > 100_000
+    assert corpus(tmp_path, "refseq_pairs_w10_30")["splits"]["train"]["rows"] > 100_000
     ecoli = list(read_documents(tmp_path, "translate_ecoli_w10_60", "valid"))
     assert all(
         genetic_code.translate(p[Modality.DNA], 11).removesuffix("*")[1:] == p[Modality.PROTEIN][1:] for p in ecoli
