@@ -1,0 +1,58 @@
+"""A 2.4M model on real genomes: E. coli, yeast, M. mycoides, phages, a hundredth of C. elegans, on two CPU cores.
+
+Rows from `configs/data/model_organisms.py`:
+
+  python -m bsm_jax.train --config=configs/model_organisms.py --config.data.root=ROWS --workdir=DIR
+"""
+
+from ml_collections import ConfigDict
+
+from configs import miniature
+
+
+def get_config() -> ConfigDict:
+  config = miniature.get_config()
+  config.model.n_layers = 5
+  config.model.d_ff = 576
+  config.model.unroll = 5
+
+  tokens_per_step = config.data.batch_size * config.data.context
+  config.rounds = ConfigDict({
+      "round1": {
+          "tokens": 300 * tokens_per_step,
+          "weights": {"single_dna": 2.0, "single_rna": 1.0, "single_protein": 1.0},
+          "lr_start": 1e-3, "lr_end": 1e-3, "warmup_tokens": 50.0 * tokens_per_step,
+      },
+      # Short windows first: the model begins to translate here.
+      "round2": {
+          "tokens": 2700 * tokens_per_step,
+          "weights": {
+              "single_dna": 1.0, "single_rna": 0.5, "single_protein": 0.5, "refseq_pairs_dna_protein_w10_30": 8.0,
+          },
+          "lr_start": 1e-3, "lr_end": 1e-3, "warmup_tokens": 0.0,
+      },
+      # Then longer ones, every order of the modalities, and more single sequences.
+      "round3": {
+          "tokens": 5000 * tokens_per_step,
+          "weights": {
+              "single_dna": 3.0, "single_rna": 1.0, "single_protein": 1.0, "refseq_pairs_w10_60": 1.0,
+              "refseq_pairs_dna_protein_w10_60": 4.0,
+          },
+          "lr_start": 1e-3, "lr_end": 0.0, "warmup_tokens": 0.0,
+      },
+  })
+
+  config.eval.every_steps = 500
+  config.eval.row_sets = ConfigDict({"single_dna": 128, "single_rna": 64, "single_protein": 128})
+  config.figures = ConfigDict({"Validation, single-modal data": config.figures["Validation, single-modal data"]})
+  for name, title in (("ecoli", "Escherichia coli"), ("yeast", "Saccharomyces cerevisiae")):
+    for windows in ("w10_30", "w10_60"):
+      config.eval.row_sets[f"translate_{name}_{windows}"] = 64
+    config.eval.row_sets[f"translate_wrong_{name}_w10_60"] = 64
+    config.figures[f"{title}: held-out proteins"] = {
+        "given their DNA, 10-30 codons": f"valid/translate_{name}_w10_30/protein",
+        "given their DNA, 10-60 codons": f"valid/translate_{name}_w10_60/protein",
+        "given a wrong DNA": f"valid/translate_wrong_{name}_w10_60/protein",
+    }
+  config.checkpoint.every_steps = 250
+  return config

@@ -4,7 +4,7 @@ A source is a dictionary with a `kind` and its files:
 
   {"kind": "genbank", "path": ...}                         annotated flat files (a glob may name several)
   {"kind": "gff3", "gff": ..., "fasta": ..., "rna": ..., "protein": ...}            the last two may be left out
-  {"kind": "feature_table", "table": ..., "fasta": ..., "rna": ..., "protein": ...}
+  {"kind": "feature_table", "table": ..., "fasta": ..., "protein": ..., "rna": ..., "cds": ...}     likewise
   {"kind": "assembly", "path": ...}                        an NCBI assembly folder; its files are found by their suffix
   {"kind": "fasta", "path": ..., "modality": "dna"}        sequences without annotation (a glob may name several)
 
@@ -27,15 +27,15 @@ _COMMON = ("kind", "name", "taxon")
 _KEYS = {
     "genbank": (("path",), ()),
     "gff3": (("gff", "fasta"), ("rna", "protein", "transl_table", "missing_contig")),
-    "feature_table": (("table", "fasta", "protein"), ("rna", "transl_table")),
+    "feature_table": (("table", "fasta", "protein"), ("rna", "cds", "transl_table")),
     "assembly": (("path",), ("transl_table", "missing_contig")),
     "fasta": (("path", "modality"), ()),
 }
-_FILE_KEYS = ("path", "gff", "fasta", "table", "rna", "protein")
-# The files of an NCBI assembly folder, by role; cds_from_genomic.fna and rna_from_genomic.fna end like the genome's.
+_FILE_KEYS = ("path", "gff", "fasta", "table", "rna", "protein", "cds")
+# The files of an NCBI assembly folder, by role; the first suffix that fits counts, for some end like the genome's.
 _ASSEMBLY_SUFFIXES = {
-    "gff": ("_genomic.gff",), "fasta": ("_genomic.fna",), "rna": ("_rna.fna",), "protein": ("_protein.faa",),
-    "table": ("_feature_table.txt",), "flat": ("_genomic.gbff",),
+    "_cds_from_genomic.fna": "cds", "_rna_from_genomic.fna": None, "_genomic.gff": "gff", "_genomic.fna": "fasta",
+    "_rna.fna": "rna", "_protein.faa": "protein", "_feature_table.txt": "table", "_genomic.gbff": "flat",
 }
 
 
@@ -50,7 +50,7 @@ class Source:
   Attributes:
     name: for reports and document ids.
     kind: `genbank`, `gff3`, `feature_table` or `fasta`.
-    files: role (`path`, `gff`, `fasta`, `table`, `rna`, `protein`) to path.
+    files: role (`path`, `gff`, `fasta`, `table`, `rna`, `protein`, `cds`) to path.
     modality: of a `fasta` source.
     taxon, transl_table: None for what the files say.
     missing_contig: `error` or `reject`, see `gff3.read_gff3`.
@@ -81,8 +81,8 @@ class Source:
       )
     elif self.kind == "feature_table":
       yield from feature_table.read_feature_table(
-          f["table"], genome=f["fasta"], rna=f.get("rna"), protein=f["protein"], transl_table=self.transl_table or 1,
-          taxon=self.taxon or 0,
+          f["table"], genome=f["fasta"], rna=f.get("rna"), protein=f["protein"], cds=f.get("cds"),
+          transl_table=self.transl_table or 1, taxon=self.taxon or 0,
       )
 
   def sequences(self) -> Iterator[tuple[str, Modality, GenomeSequence]]:
@@ -186,22 +186,22 @@ def _assembly(folder: str, entry: Mapping, options: Mapping) -> Source:
   files: dict[str, str] = {}
   for path in sorted(glob.glob(os.path.join(glob.escape(folder), "*"))):
     name = os.path.basename(path).removesuffix(".gz")
-    if name.endswith("_from_genomic.fna"):
+    role = next((role for suffix, role in _ASSEMBLY_SUFFIXES.items() if name.endswith(suffix)), None)
+    if role is None:
       continue
-    for role, suffixes in _ASSEMBLY_SUFFIXES.items():
-      if name.endswith(suffixes):
-        if role in files:
-          problem = f"holds two files of one role, {os.path.basename(files[role])} and {os.path.basename(path)}"
-          raise InputError(folder, problem, "Leave one of them, or name the files in a gff3 or genbank source.")
-        files[role] = path
+    if role in files:
+      problem = f"holds two files of one role, {os.path.basename(files[role])} and {os.path.basename(path)}"
+      raise InputError(folder, problem, "Leave one of them, or name the files in a gff3 or genbank source.")
+    files[role] = path
   name = entry.get("name", os.path.basename(os.path.normpath(folder)))
-  flat, table = files.pop("flat", None), files.pop("table", None)
+  flat, table, cds = (files.pop(role, None) for role in ("flat", "table", "cds"))
   if {"gff", "fasta"} <= set(files):
     return Source(name, "gff3", files, **options)
   files.pop("gff", None)
   if table and {"fasta", "protein"} <= set(files):
     options = {k: v for k, v in options.items() if k != "missing_contig"}
-    return Source(name, "feature_table", {"table": table} | files, **options)
+    files |= {"table": table} | ({"cds": cds} if cds else {})
+    return Source(name, "feature_table", files, **options)
   if flat:
     return Source(name, "genbank", {"path": flat}, **options)
   raise InputError(

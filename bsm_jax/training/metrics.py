@@ -30,7 +30,11 @@ PEAK_FLOPS = {
 
 
 def peak_flops(device: jax.Device, dtype: str) -> tuple[float, str]:
-  """Peak FLOP/s of one device, and where the figure is from: a data sheet, or (for a CPU) a measured matrix product."""
+  """Peak FLOP/s of one device, and where the figure is from.
+
+  Of a chip in `PEAK_FLOPS` the data sheet's; of any other (a CPU) a measured matrix product's, shared by the devices
+  that one host's cores stand for.
+  """
   for kind, flops in PEAK_FLOPS.items():
     if kind in device.device_kind:
       return flops, "data sheet"
@@ -41,7 +45,7 @@ def peak_flops(device: jax.Device, dtype: str) -> tuple[float, str]:
     start = time.perf_counter()
     product(a, a).block_until_ready()
     best = min(best, time.perf_counter() - start)
-  return 2 * size**3 / best, f"measured {dtype} matrix product"
+  return 2 * size**3 / best / jax.local_device_count(), f"measured {dtype} matrix product"
 
 
 def flops_per_token(model: ModelConfig, context: int, *, causal: bool) -> float:

@@ -90,9 +90,11 @@ class TestAssemblies:
     })
 
   def test_without_gff_the_feature_table_is_read(self, folder):
-    root = folder(*(PREFIX + n for n in ("genomic.fna", "protein.faa", "feature_table.txt", "genomic.gbff")))
+    root = folder(*(PREFIX + n for n in (
+        "genomic.fna", "protein.faa", "feature_table.txt", "genomic.gbff", "cds_from_genomic.fna",
+    )))
     assert self.roles(root) == ("feature_table", {
-        "table": "feature_table.txt", "fasta": "genomic.fna", "protein": "protein.faa"
+        "table": "feature_table.txt", "fasta": "genomic.fna", "protein": "protein.faa", "cds": "cds_from_genomic.fna"
     })
 
   def test_else_the_flat_file(self, folder):
