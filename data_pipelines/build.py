@@ -251,11 +251,14 @@ def _summary(config: BuildConfig, out: pathlib.Path) -> str:
   parts.append(table(["rows", "documents", "rows", "tokens", "dna", "rna", "protein", "fill"], row_rows))
   if dropped_rows:
     parts.append(table(["not shown in rows", "times", "meaning"], dropped_rows))
-  parts.append(
-      f"Rows are in {out / 'rows'}. Next: train on them,\n"
-      f"  python -m bsm_jax.train --config=configs/miniature.py --config.data.root={out / 'rows'} --workdir=DIR"
-  )
   return "\n\n".join(parts)
+
+
+def _next_command(data_config: str, out: pathlib.Path) -> str:
+  """How to train on the rows; `configs/NAME.py` trains on what `configs/data/NAME.py` builds, where there is one."""
+  twin = pathlib.Path(data_config).parent.parent / pathlib.Path(data_config).name
+  config = twin if twin.exists() else "configs/bsm_110m.py"
+  return f"python -m bsm_jax.train --config={config} --config.data.root={out / 'rows'} --workdir=DIR"
 
 
 def main(argv: list[str]) -> None:
@@ -268,7 +271,9 @@ def main(argv: list[str]) -> None:
   except (InputError, BuildError, ConfigError, sources_lib.SourceError, row_sets.RowSetError) as error:
     print(f"error: {error}", file=sys.stderr)
     sys.exit(1)
-  print(f"\ndone in {time.monotonic() - started:.0f} s")
+  data_config = config_flags.get_config_filename(flags.FLAGS["config"])
+  print(f"\nDone in {time.monotonic() - started:.0f} s. Next, train on the rows:")
+  print(f"  {_next_command(data_config, pathlib.Path(_OUT.value))}")
 
 
 if __name__ == "__main__":

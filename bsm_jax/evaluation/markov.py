@@ -52,7 +52,8 @@ class MarkovModel:
 
   def __init__(self, modality: tokenizer.Modality, order: int):
     self.modality, self.order = modality, order
-    self._alphabet = len(tokenizer.AMINO_ACID_CODES if modality == tokenizer.Modality.PROTEIN else tokenizer.NUCLEOTIDES)
+    is_protein = modality == tokenizer.Modality.PROTEIN
+    self._alphabet = len(tokenizer.AMINO_ACID_CODES if is_protein else tokenizer.NUCLEOTIDES)
     self._pairs: list[dict[int, int]] = [{} for _ in range(order + 1)]
     self._totals: list[dict[int, int]] = [{} for _ in range(order + 1)]
 
@@ -60,10 +61,9 @@ class MarkovModel:
     """Adds the counts of packed rows, uint8 [rows, context]."""
     for order in range(self.order + 1):
       letters, context, known = contexts(tokens, self.modality, order)
-      full = known == order
-      for table, keys in (
-          (self._pairs[order], context[full] * tokenizer.VOCAB_SIZE + letters[full]), (self._totals[order], context[full]),
-      ):
+      letters, context = letters[known == order], context[known == order]
+      pairs = context * tokenizer.VOCAB_SIZE + letters
+      for table, keys in ((self._pairs[order], pairs), (self._totals[order], context)):
         for key, count in zip(*(a.tolist() for a in np.unique(keys, return_counts=True))):
           table[key] = table.get(key, 0) + count
 

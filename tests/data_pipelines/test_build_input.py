@@ -124,7 +124,7 @@ class TestCommand:
     )
     assert done.returncode == 0, done.stderr
     assert "refseq_pairs" in done.stdout and "translate_wrong_w10_30 valid" in done.stdout
-    assert "python -m bsm_jax.train" in done.stdout and "done in" in done.stdout
+    assert "python -m bsm_jax.train" in done.stdout and "Done in" in done.stdout
 
   @pytest.mark.parametrize(("arguments", "message"), [
       (["--config.rwo_sets.single_dna.seed=1"], "rwo_sets"),
