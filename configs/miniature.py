@@ -32,35 +32,31 @@ def get_config() -> ConfigDict:
   config.optimizer.b2 = 0.99
 
   tokens_per_step = config.data.batch_size * config.data.context
+  single = {"single_dna": 0.5, "single_rna": 0.25, "single_protein": 0.25}
   config.rounds = ConfigDict({
       "round1": {
-          "tokens": 100 * tokens_per_step,
-          "weights": {"single_dna": 1.0, "single_rna": 1.0, "single_protein": 1.0},
+          "tokens": 60 * tokens_per_step,
+          "weights": single,
           "lr_start": 1e-3, "lr_end": 1e-3, "warmup_tokens": 20.0 * tokens_per_step,
       },
-      "round2": {
-          "tokens": 2000 * tokens_per_step,
-          "weights": {
-              "single_dna": 0.5, "single_rna": 0.25, "single_protein": 0.25,
-              "refseq_pairs_w10_30": 1.0, "refseq_pairs_dna_protein_w10_30": 8.0,
-          },
-          "lr_start": 1e-3, "lr_end": 1e-3, "warmup_tokens": 0.0,
-      },
       "round3": {
-          "tokens": 200 * tokens_per_step,
-          "weights": {"refseq_pairs_w10_30": 1.0, "refseq_pairs_dna_protein_w10_30": 8.0},
+          "tokens": 300 * tokens_per_step,
+          "weights": single | {"refseq_pairs_w10_30": 1.0, "refseq_pairs_dna_protein_w10_30": 8.0},
           "lr_start": 1e-3, "lr_end": 0.0, "warmup_tokens": 0.0,
       },
   })
+  # The model begins to translate in short windows, where few codons compete, and then carries it to longer ones.
+  for name, windows, steps in (("a", "w3_8", 700), ("b", "w5_15", 500), ("c", "w10_30", 900)):
+    config.rounds[f"round2{name}"] = {
+        "tokens": steps * tokens_per_step,
+        "weights": single | {f"refseq_pairs_dna_protein_{windows}": 9.0},
+        "lr_start": 1e-3, "lr_end": 1e-3, "warmup_tokens": 0.0,
+    }
 
   config.eval.every_steps = 100
   config.eval.batch_size = 16
   config.eval.row_sets = ConfigDict({
-      "single_dna": 32,
-      "single_rna": 32,
-      "single_protein": 32,
-      "translate_w10_30": 32,
-      "translate_wrong_w10_30": 32,
+      "single_dna": 16, "single_rna": 16, "single_protein": 16, "translate_w10_30": 32, "translate_wrong_w10_30": 16,
   })
   config.log_every_steps = 20
   config.checkpoint.every_steps = 200

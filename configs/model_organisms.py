@@ -17,23 +17,15 @@ def get_config() -> ConfigDict:
   config.model.unroll = 5
 
   tokens_per_step = config.data.batch_size * config.data.context
+  single = {"single_dna": 1.0, "single_rna": 0.5, "single_protein": 0.5}
   config.rounds = ConfigDict({
       "round1": {
-          "tokens": 300 * tokens_per_step,
-          "weights": {"single_dna": 2.0, "single_rna": 1.0, "single_protein": 1.0},
+          "tokens": 200 * tokens_per_step,
+          "weights": single | {"single_dna": 2.0},
           "lr_start": 1e-3, "lr_end": 1e-3, "warmup_tokens": 50.0 * tokens_per_step,
       },
-      # Short windows first: the model begins to translate here.
-      "round2": {
-          "tokens": 2700 * tokens_per_step,
-          "weights": {
-              "single_dna": 1.0, "single_rna": 0.5, "single_protein": 0.5, "refseq_pairs_dna_protein_w10_30": 8.0,
-          },
-          "lr_start": 1e-3, "lr_end": 1e-3, "warmup_tokens": 0.0,
-      },
-      # Then longer ones, every order of the modalities, and more single sequences.
       "round3": {
-          "tokens": 5000 * tokens_per_step,
+          "tokens": 3500 * tokens_per_step,
           "weights": {
               "single_dna": 3.0, "single_rna": 1.0, "single_protein": 1.0, "refseq_pairs_w10_60": 1.0,
               "refseq_pairs_dna_protein_w10_60": 4.0,
@@ -41,6 +33,13 @@ def get_config() -> ConfigDict:
           "lr_start": 1e-3, "lr_end": 0.0, "warmup_tokens": 0.0,
       },
   })
+  # The model begins to translate in short windows, where few codons compete, and then carries it to longer ones.
+  for name, windows, steps in (("a", "w3_8", 700), ("b", "w5_15", 500), ("c", "w10_30", 800)):
+    config.rounds[f"round2{name}"] = {
+        "tokens": steps * tokens_per_step,
+        "weights": single | {f"refseq_pairs_dna_protein_{windows}": 8.0},
+        "lr_start": 1e-3, "lr_end": 1e-3, "warmup_tokens": 0.0,
+    }
 
   config.eval.every_steps = 500
   config.eval.row_sets = ConfigDict({"single_dna": 128, "single_rna": 64, "single_protein": 128})
