@@ -18,8 +18,6 @@ from bsm_jax.training import metrics as metrics_lib
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt  # noqa: E402  (the backend must be chosen first)
 
-_WORKDIR = flags.DEFINE_string("workdir", None, "Run directory of `bsm_jax.train`.")
-
 # A palette that stays apart for colour-blind readers (Okabe and Ito, 2008).
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 
@@ -119,15 +117,15 @@ def main(argv) -> None:
   if len(argv) > 1:
     raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
   try:
-    paths = draw(_WORKDIR.value)
+    paths = draw(flags.FLAGS.workdir)
   except ReportError as error:
     sys.exit(f"error: {error}")
   print(f"{'bits a residue':<48}{'first':>8}{'last':>8}")
-  for name, first, last in last_values(_WORKDIR.value):
+  for name, first, last in last_values(flags.FLAGS.workdir):
     print(f"{name:<48}{first:>8.3f}{last:>8.3f}")
   print("Figures:\n  " + "\n  ".join(paths))
 
 
 if __name__ == "__main__":
-  flags.mark_flag_as_required("workdir")
+  flags.DEFINE_string("workdir", None, "Run directory of `bsm_jax.train`.", required=True)
   app.run(main)

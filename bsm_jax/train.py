@@ -33,9 +33,6 @@ from bsm_jax.training import step as step_lib
 
 _log = logging.getLogger("bsm_jax")
 
-_CONFIG = config_flags.DEFINE_config_file("config", None, "The run's config file.", lock_config=True)
-_WORKDIR = flags.DEFINE_string("workdir", None, "Run directory; made if absent, continued if not.")
-
 
 class ConfigError(ValueError):
   """A config that cannot run; the message names the key and the remedy."""
@@ -102,8 +99,13 @@ class Throughput:
     return self._steps / max(self._seconds + time.perf_counter() - self._since, 1e-9)
 
 
-def _check_resume(saved: dict, current: dict) -> None:
-  """Refuses to continue a run whose checkpoint means something else under the present config."""
+def _check_resume(meta: dict, current: dict) -> None:
+  """Refuses to continue a run whose checkpoint means something else under the present config.
+
+  Rounds that have not begun may be changed, added or left out.
+  """
+  begun = lambda config: config | {"rounds": {n: r for n, r in config["rounds"].items() if n <= meta["round"]}}
+  saved, current = begun(meta["config"]), begun(current)
   differences = []
   for key in ("model", "data", "rounds", "optimizer", "seed"):
     before, now = (_flatten(c.get(key), key) for c in (saved, current))
@@ -175,11 +177,12 @@ def train(config: ConfigDict, workdir: str) -> dict:
     state = jax.jit(init, out_shardings=state_shardings)()
     start_step = 0
   else:
-    _check_resume(checkpointer.meta()["config"], settings)
+    _check_resume(checkpointer.meta(), settings)
     restored = checkpointer.restore(checkpoint_lib.abstract(abstract_state, state_shardings))
     state, start_step = restored.state, restored.step
     batches.seek(restored.data["next_row"])
-    interval += np.asarray(restored.data["interval"])
+    for number, name in enumerate(rows_of_run.mixture.row_sets):
+      interval[number] = restored.data["interval"].get(name, 0.0)
     _log.info("continuing at step %d of %d", start_step, plan.total_steps)
   if start_step >= plan.total_steps:
     _log.info("this run is finished: %d steps, checkpoint in %s", start_step, checkpointer.folder)
@@ -245,7 +248,8 @@ def train(config: ConfigDict, workdir: str) -> dict:
     throughput.restart()
 
   def snapshot(step: int) -> checkpoint_lib.Checkpoint:
-    data = {"next_row": batches.next_row, "interval": interval.tolist()}
+    by_name = dict(zip(rows_of_run.mixture.row_sets, interval.tolist()))
+    data = {"next_row": batches.next_row, "interval": by_name}
     meta = {
         "config": settings,
         "vocabulary_hash": tokenizer.vocabulary_hash(),
@@ -295,21 +299,23 @@ def train(config: ConfigDict, workdir: str) -> dict:
 def main(argv) -> None:
   if len(argv) > 1:
     raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
+  config, workdir = flags.FLAGS.config, flags.FLAGS.workdir
   # Our own lines; Orbax and others log a page a checkpoint at this level.
   absl_logging.set_verbosity(absl_logging.WARNING)
   _log.setLevel(logging.INFO)
   try:
-    state = train(_CONFIG.value, _WORKDIR.value)
+    state = train(config, workdir)
   except (ConfigError, rows.RowsError, checkpoint_lib.CheckpointError) as error:
     sys.exit(f"error: {error}")
-  total = schedule(_CONFIG.value).total_steps
+  total = schedule(config).total_steps
   if int(state["step"]) < total:
     sys.exit(130)
-  print(f"Trained {total} steps in {_WORKDIR.value}. Next, draw its curves:\n"
-        f"  python -m bsm_jax.report --workdir={_WORKDIR.value}")
+  print(f"Trained {total} steps in {workdir}. Next, draw its curves:\n  python -m bsm_jax.report --workdir={workdir}")
 
 
 if __name__ == "__main__":
+  config_flags.DEFINE_config_file("config", None, "The run's config file.", lock_config=True)
+  flags.DEFINE_string("workdir", None, "Run directory; made if absent, continued if not.")
   flags.mark_flags_as_required(["config", "workdir"])
   os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
   app.run(main)

@@ -40,8 +40,8 @@ def get_config() -> ConfigDict:
           "lr_start": 1e-3, "lr_end": 0.0, "warmup_tokens": 0.0,
       },
   })
-  # The model begins to translate in short windows, where few codons compete, and then carries it to longer ones. A first
-  # round of single sequences only, as the paper has, delays that by far at this size and learning rate.
+  # The model begins to translate in short windows, where few codons compete, and then carries it to longer ones. A
+  # first round of single sequences only, as the paper has, delays that by far at this size and learning rate.
   for name, windows, steps in (("1", "w3_8", 800), ("2a", "w5_15", 450), ("2b", "w10_30", 900)):
     config.rounds[f"round{name}"] = {
         "tokens": steps * tokens_per_step,

@@ -34,10 +34,6 @@ from data_pipelines.pack import BuildError
 from data_pipelines.report import table
 from data_pipelines.splits import SPLITS, SplitConfig
 
-_CONFIG = config_flags.DEFINE_config_file("config", None, "What to build: a file under configs/data.")
-_OUT = flags.DEFINE_string("out", None, "Where documents and rows go; made where it does not exist.")
-_OVERWRITE = flags.DEFINE_bool("overwrite", False, "Build anew what was built from another config or other files.")
-
 CREATED_BY = f"data_pipelines.build {corpora.VERSION}"
 _WORK = ".building-"
 
@@ -264,18 +260,21 @@ def _next_command(data_config: str, out: pathlib.Path) -> str:
 def main(argv: list[str]) -> None:
   if len(argv) > 1:
     raise app.UsageError(f"unexpected argument: {argv[1]}")
-  started = time.monotonic()
+  started, values = time.monotonic(), flags.FLAGS
   logging.set_verbosity(logging.WARNING)  # TFDS reports every step
   try:
-    build(BuildConfig.parse(_CONFIG.value.to_dict()), _OUT.value, overwrite=_OVERWRITE.value)
+    build(BuildConfig.parse(values.config.to_dict()), values.out, overwrite=values.overwrite)
   except (InputError, BuildError, ConfigError, sources_lib.SourceError, row_sets.RowSetError) as error:
     print(f"error: {error}", file=sys.stderr)
     sys.exit(1)
-  data_config = config_flags.get_config_filename(flags.FLAGS["config"])
+  data_config = config_flags.get_config_filename(values["config"])
   print(f"\nDone in {time.monotonic() - started:.0f} s. Next, train on the rows:")
-  print(f"  {_next_command(data_config, pathlib.Path(_OUT.value))}")
+  print(f"  {_next_command(data_config, pathlib.Path(values.out))}")
 
 
 if __name__ == "__main__":
+  config_flags.DEFINE_config_file("config", None, "What to build: a file under configs/data.")
+  flags.DEFINE_string("out", None, "Where documents and rows go; made where it does not exist.")
+  flags.DEFINE_bool("overwrite", False, "Build anew what was built from another config or other files.")
   flags.mark_flags_as_required(["config", "out"])
   app.run(main)

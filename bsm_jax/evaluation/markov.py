@@ -15,11 +15,6 @@ from absl import app, flags
 from bsm_jax import tokenizer
 from bsm_jax.input import rows as rows_lib
 
-_ROWS = flags.DEFINE_string("rows", None, "Folder of row sets.")
-_ROW_SET = flags.DEFINE_string("row_set", None, "Row set, fitted on its train rows, scored on its valid rows.")
-_MODALITY = flags.DEFINE_enum("modality", "dna", [m.name.lower() for m in tokenizer.Modality], "Whose letters.")
-_ORDER = flags.DEFINE_integer("order", 3, "Letters of context.", lower_bound=0, upper_bound=8)
-
 
 def contexts(tokens: np.ndarray, modality: tokenizer.Modality, order: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
   """The letters of one modality in packed rows, with what stands before each of them in the same sequence.
@@ -111,13 +106,19 @@ def bits_per_residue(
 def main(argv) -> None:
   if len(argv) > 1:
     raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
+  values = flags.FLAGS
   try:
-    found = bits_per_residue(_ROWS.value, _ROW_SET.value, tokenizer.Modality.parse(_MODALITY.value), _ORDER.value)
+    modality = tokenizer.Modality.parse(values.modality)
+    found = bits_per_residue(values.rows, values.row_set, modality, values.order, max_valid_rows=values.max_valid_rows)
   except rows_lib.RowsError as error:
     sys.exit(f"error: {error}")
-  print(json.dumps({"row_set": _ROW_SET.value, "modality": _MODALITY.value, "order": _ORDER.value, **found}))
+  print(json.dumps({"row_set": values.row_set, "modality": values.modality, "order": values.order, **found}))
 
 
 if __name__ == "__main__":
-  flags.mark_flags_as_required(["rows", "row_set"])
+  flags.DEFINE_string("rows", None, "Folder of row sets.", required=True)
+  flags.DEFINE_string("row_set", None, "Row set, fitted on its train rows, scored on its valid rows.", required=True)
+  flags.DEFINE_enum("modality", "dna", [m.name.lower() for m in tokenizer.Modality], "Whose letters.")
+  flags.DEFINE_integer("order", 3, "Letters of context.", lower_bound=0, upper_bound=8)
+  flags.DEFINE_integer("max_valid_rows", None, "Score the first rows only, as a run's eval.row_sets does.")
   app.run(main)

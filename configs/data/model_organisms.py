@@ -46,7 +46,7 @@ def get_config() -> ml_collections.ConfigDict:
       # Any two or three modalities in any order; three modalities of k codons cost 7k + 13 tokens: 256 hold 34.
       "refseq_pairs_w10_30": pairs | {"codons": (10, 30)},
       "refseq_pairs_w10_60": pairs | {"codons": (10, 60)},
-      # Always DNA before protein, and short windows to begin with: what teaches the genetic code fastest. 61 codons fit.
+      # Always DNA before protein, short windows to begin with: what teaches the genetic code fastest. 61 codons fit.
       "refseq_pairs_dna_protein_w3_8": dna_protein | {"codons": (3, 8)},
       "refseq_pairs_dna_protein_w5_15": dna_protein | {"codons": (5, 15)},
       "refseq_pairs_dna_protein_w10_30": dna_protein | {"codons": (10, 30)},

@@ -10,11 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from ml_collections import ConfigDict
 
 from bsm_jax import model as model_lib
 from bsm_jax import sharding, tokenizer, train
 from bsm_jax.training import checkpoint, metrics, rounds, step
-from tests.bsm_jax.sample_rows import CONTEXT, random_documents
+from tests.bsm_jax.sample_rows import CONTEXT, random_documents, write_row_set
 
 MODEL = model_lib.ModelConfig(
     vocab_size=tokenizer.VOCAB_SIZE, n_layers=2, n_heads=2, d_model=32, head_dim=16, d_ff=64, dtype="float32"
@@ -285,6 +286,18 @@ def test_another_config_in_the_same_folder_is_refused_with_the_difference(small_
   small_config.model.d_ff = 128
   with pytest.raises(train.ConfigError, match=r"model.d_ff: 64 in the checkpoint, 128 now(.|\n)*rounds.b.lr_start"):
     run(small_config, tmp_path)
+
+
+def test_rounds_that_have_not_begun_may_change(small_config, tmp_path):
+  small_config.rounds.b.tokens = small_config.rounds.a.tokens = 1024
+  small_config.rounds.a.warmup_tokens = 0.0
+  run(small_config, tmp_path)
+  write_row_set(pathlib.Path(small_config.data.root), "late")
+  late = {"tokens": 1024, "weights": {"late": 1.0}, "lr_start": 1e-3, "lr_end": 0.0, "warmup_tokens": 0.0}
+  small_config.rounds.c = ConfigDict(late)
+  state, lines = run(small_config, tmp_path)
+  assert state["step"] == 6
+  assert [line["round"] for line in lines if line["kind"] == "train"] == ["a", "b", "c"]
 
 
 def test_a_run_without_rows_says_which_flag_is_missing(small_config, tmp_path):
