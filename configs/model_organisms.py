@@ -28,6 +28,14 @@ def get_config() -> ConfigDict:
           "lr_start": 1e-3, "lr_end": 0.0, "warmup_tokens": 0.0,
       },
   })
+  # What the earlier rounds neglect, at the end.
+  config.rounds.round4 = {
+      "tokens": 1200 * tokens_per_step,
+      "weights": {
+          "single_dna": 3.0, "single_rna": 1.0, "single_protein": 4.5, "refseq_pairs_dna_protein_w10_60": 1.5,
+      },
+      "lr_start": 7e-4, "lr_end": 0.0, "warmup_tokens": 0.0,
+  }
   # The model begins to translate in short windows, where few codons compete, and then carries it to longer ones. A
   # first round of single sequences only, as the paper has, delays that by far at this size and learning rate.
   for name, windows, steps in (("1", "w3_8", 900), ("2a", "w5_15", 500), ("2b", "w10_30", 800)):
