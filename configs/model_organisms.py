@@ -1,7 +1,12 @@
 """A 2.4M model on real genomes: E. coli, yeast, M. mycoides, phages, a hundredth of C. elegans, on two CPU cores.
 
-Rows from `configs/data/model_organisms.py`:
+Expect, after some 25 minutes: held-out proteins given their DNA at some 0.15 bits per residue over windows of 10-60
+codons, in E. coli and in yeast alike (above 10 given a wrong DNA); genomic DNA below what an order-3 Markov model
+reaches on the same rows, proteins below their unigram entropy (`python -m bsm_jax.evaluation.markov`).
 
+Rows from `configs/data/model_organisms.py`; one single-threaded device a core is fastest:
+
+  JAX_NUM_CPU_DEVICES=2 XLA_FLAGS=--xla_cpu_multi_thread_eigen=false \\
   python -m bsm_jax.train --config=configs/model_organisms.py --config.data.root=ROWS --workdir=DIR
 """
 
