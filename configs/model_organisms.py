@@ -6,7 +6,7 @@ reaches on the same rows, proteins below their unigram entropy (`python -m bsm_j
 
 Rows from `configs/data/model_organisms.py`; one single-threaded device a core is fastest:
 
-  JAX_NUM_CPU_DEVICES=2 XLA_FLAGS=--xla_cpu_multi_thread_eigen=false \\
+  export JAX_NUM_CPU_DEVICES=2 XLA_FLAGS=--xla_cpu_multi_thread_eigen=false
   python -m bsm_jax.train --config=configs/model_organisms.py --config.data.root=ROWS --workdir=DIR
 """
 
