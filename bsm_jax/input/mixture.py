@@ -136,11 +136,6 @@ class MixtureInput:
       streams.append(tagged)
     self.dataset = grain.MapDataset.select_from_datasets(streams, self.mixture)
 
-  def epochs(self, index: int) -> dict[str, float]:
-    """How often each row set has been gone through by row `index` of the run."""
-    drawn = self.mixture.drawn(index)
-    return {r.name: drawn[r.name] / r.rows for r in self._row_sets}
-
   def row_id(self, index: int) -> str:
     """Names row `index` of the run as `row_set:row@epoch`, for messages and tests."""
     part, at = self.mixture[index]

@@ -3,8 +3,8 @@
   python -m data_pipelines.build --config=configs/data/model_organisms.py --config.genomes=DIR --out=DIR
 
 `genomes` is a folder with the public files that `config.sources` names. Expect, in about a minute on one core: 13,700
-genes (some 5 % each held out for validation and test), 19 M letters of DNA, 8 M of RNA, 5 M of protein, and 56 M
-tokens in either pair row set. `translate_*` hold validation rows only, E. coli and yeast apart: DNA followed by its
+genes (some 5 % each held out for validation and test), 19 M letters of DNA, 8 M of RNA, 5 M of protein, and 19 to 28 M
+tokens in each pair row set. `translate_*` hold validation rows only, E. coli and yeast apart: DNA followed by its
 protein, and in `translate_wrong_*` the same windows of the same proteins with the DNA of another gene.
 """
 

@@ -211,17 +211,18 @@ def test_a_run_goes_through_its_rounds_and_says_so(small_config, uninterrupted):
   assert lines[-1]["valid/pairs/loss"] < lines[0]["valid/pairs/loss"]
 
 
-def test_resume_after_ctrl_c_is_bitwise_identical(small_config, uninterrupted, tmp_path, monkeypatch):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_resume_after_a_signal_is_bitwise_identical(small_config, uninterrupted, tmp_path, monkeypatch, number):
   expected = uninterrupted(small_config)
   original, seen = train.Throughput.count, []
 
-  def interrupt_at_the_fifth_step(self):
+  def stop_at_the_fifth_step(self):
     seen.append(1)
     if len(seen) == 5:
-      signal.raise_signal(signal.SIGINT)
+      signal.raise_signal(number)
     original(self)
 
-  monkeypatch.setattr(train.Throughput, "count", interrupt_at_the_fifth_step)
+  monkeypatch.setattr(train.Throughput, "count", stop_at_the_fifth_step)
   stopped, _ = run(small_config, tmp_path)
   assert stopped["step"] == 5
   assert_same(run(small_config, tmp_path), expected)
