@@ -41,6 +41,9 @@ setup(
     "tensorflow-datasets>=4.9.10,<5",
     "importlib_resources>=6",  # tensorflow-datasets imports it on every Python, and declares it for 3.8 only
     "pyarrow>=15",
+    "duckdb>=1.4,<3",
+    "requests>=2.32,<3",
+    "urllib3>=2.5,<3",
     "protobuf>=5.28.3,<8",
     "sentencepiece>=0.2.1,<0.3",
     "tokenizers>=0.22,<0.24",
@@ -54,7 +57,7 @@ setup(
   extras_require={
     "tpu": ["jax[tpu]>=0.10,<0.12"],
     "cuda": ["jax[cuda13]>=0.10,<0.12"],
-    "data": ["apache-beam>=2.70,<3"],
+    "data": ["apache-beam>=2.70,<3", "dask[distributed]>=2025.1"],
     "export": ["torch>=2.8,<3", "transformers>=5,<6", "safetensors>=0.5,<1"],
     "dev": [
       "biopython>=1.85,<2",

@@ -3,9 +3,16 @@
   python -m data_pipelines.build --config=configs/data/miniature.py --config.release=DIR --out=DIR
 
 writes `OUT/documents/<corpus>/<version>/` (TFDS datasets in array_record), `OUT/documents/splits.npz` and
-`OUT/rows/<row_set>/` (rows and `corpus.json`). What is complete and was made from the same config and files is kept, so
-that a build that was stopped goes on when the same command is run again. Every part is written elsewhere and moved into
-place when it is whole.
+`OUT/rows/<row_set>/` (rows and `corpus.json`). What is complete and was made from the same config and files is kept.
+Every part is written elsewhere and moved into place when it is whole; the tasks of a build that was stopped lie in
+`OUT/.building`, so that it goes on behind the last finished one when the same command is run again.
+
+The tasks run in this process, or on a Beam runner; `OUT` must then be a folder that all its workers mount:
+
+  --runner=DirectRunner --beam_options="--direct_running_mode=multi_processing --direct_num_workers=8"
+  --runner=DaskRunner   --beam_options="--dask_client_address=HOST:8786 --dask_npartitions=64"
+  --runner=FlinkRunner  --beam_options="--flink_master=HOST:8081 --environment_type=LOOPBACK --parallelism=64"
+  --runner=SparkRunner  --beam_options="--spark_master_url=spark://HOST:7077 --environment_type=LOOPBACK"
 """
 
 import contextlib
@@ -15,27 +22,34 @@ import hashlib
 import json
 import os
 import pathlib
+import shlex
 import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from absl import app, flags, logging
 from ml_collections import config_flags
 
 from bsm_jax import tokenizer
-from data_pipelines import corpora, documents, pack, row_sets, rows, views
+from data_pipelines import corpora, documents, evaluation_sets, pack, row_sets, rows, views
 from data_pipelines import sources as sources_lib
+from data_pipelines.decontaminate import DecontaminationConfig
+from data_pipelines.duplicates import MmseqsConfig
 from data_pipelines.errors import InputError
 from data_pipelines.genes import REASONS as READER_REASONS
+from data_pipelines.near_duplicates import NearDuplicateConfig
 from data_pipelines.pack import BuildError
 from data_pipelines.report import table
 from data_pipelines.splits import SPLITS, SplitConfig
+from data_pipelines.tasks import IN_PROCESS, Workers
+from data_pipelines.web_interleaved import WebConfig
 
 CREATED_BY = f"data_pipelines.build {corpora.VERSION}"
-_WORK = ".building-"
+_WORK = ".building"
+_RUNNERS = {"DaskRunner": "apache_beam.runners.dask.dask_runner.DaskRunner"}  # Beam does not know it by its name
 
 
 class ConfigError(ValueError):
@@ -67,15 +81,19 @@ class BuildConfig:
     that paths in `sources` may refer to as `{key}`.
 
     Raises:
-      ConfigError, SourceError, RowSetError: naming the entry and what it may be.
+      ConfigError, EvaluationSetError, SourceError, RowSetError: naming the entry and what it may be.
       InputError: a source's file does not exist.
     """
     if not config.get("row_sets"):
       raise ConfigError("config.row_sets is empty: name at least one row set")
     chosen = dict(config.get("documents", {}))
-    splits = _dataclass(SplitConfig, chosen.pop("splits", {}), "config.documents.splits")
+    for key, kind in _SECTIONS.items():
+      if chosen.get(key):
+        _dataclass(kind, chosen[key], f"config.documents.{key}")
     variables = {k: v for k, v in config.items() if v is None or isinstance(v, str)}
     context, seed = config["context"], config.get("seed", 0)
+    if chosen.get("evaluation_sets"):
+      chosen["evaluation_sets"] = evaluation_sets.parse_evaluation_sets(chosen["evaluation_sets"], variables)
     parsed = {
         name: row_sets.parse_row_set(name, {"seed": seed} | dict(spec), context)
         for name, spec in config["row_sets"].items()
@@ -86,9 +104,15 @@ class BuildConfig:
     return cls(
         context=context,
         sources=sources_lib.parse_sources(config["sources"], variables),
-        documents=_dataclass(documents.DocumentsConfig, chosen | {"splits": splits}, "config.documents"),
+        documents=_dataclass(documents.DocumentsConfig, chosen, "config.documents"),
         row_sets=parsed,
     )
+
+
+_SECTIONS = {
+    "splits": SplitConfig, "decontamination": DecontaminationConfig, "near_duplicates": NearDuplicateConfig,
+    "mmseqs": MmseqsConfig, "web": WebConfig,
+}
 
 
 def _dataclass(kind: type, values: Mapping[str, Any], where: str) -> Any:
@@ -101,13 +125,17 @@ def _dataclass(kind: type, values: Mapping[str, Any], where: str) -> Any:
     raise ConfigError(f"{where}: {error}") from None
 
 
-def build(config: BuildConfig, out: str | os.PathLike, *, overwrite: bool = False) -> None:
+def build(
+    config: BuildConfig, out: str | os.PathLike, *, overwrite: bool = False, runner: str = IN_PROCESS,
+    beam_options: Sequence[str] = (),
+) -> None:
   """Builds all documents and row sets of a config.
 
   Args:
     config: what to build.
     out: the output folder.
     overwrite: build anew what is there from another config or other files.
+    runner, beam_options: see `tasks.Workers`.
 
   Raises:
     InputError: a source cannot be used.
@@ -116,42 +144,48 @@ def build(config: BuildConfig, out: str | os.PathLike, *, overwrite: bool = Fals
   out = pathlib.Path(out)
   out.mkdir(parents=True, exist_ok=True)
   with _work_folder(out) as work:
+    workers = Workers(out / _WORK, _RUNNERS.get(runner, runner), beam_options)
     try:
-      documents_from = _build_documents(config, out, work, overwrite)
-      for name, row_set in config.row_sets.items():
-        _build_rows(name, row_set, config.context, documents_from, out, work, overwrite)
+      documents_from = _build_documents(config, out, work, workers, overwrite)
+      _build_rows(config, documents_from, out, work, workers, overwrite)
     except Exception as error:
       if not isinstance(error, BuildError) and (full := pack.disk_error(error, out)) is not None:
         raise full from error
       raise
+    shutil.rmtree(out / _WORK)
   print(_summary(config, out))
 
 
 @contextlib.contextmanager
 def _work_folder(out: pathlib.Path) -> Iterator[pathlib.Path]:
-  """A temporary folder on the same disk, under a lock; what a killed build left behind is removed first."""
+  """A temporary folder on the same disk, under a lock; what a killed build was about to move is removed first."""
   with open(out / ".lock", "w", encoding="ascii") as lock:
     try:
       fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
       raise BuildError(f"{out}: another build is writing here. Wait for it, or choose another --out.") from None
-    for left in out.glob(_WORK + "*"):
-      shutil.rmtree(left)
-    work = pathlib.Path(tempfile.mkdtemp(prefix=_WORK, dir=out))
+    work = out / _WORK / "moving"
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
     try:
       yield work
     finally:
       shutil.rmtree(work, ignore_errors=True)
+      with contextlib.suppress(OSError):  # it holds finished tasks
+        work.parent.rmdir()
 
 
-def _build_documents(config: BuildConfig, out: pathlib.Path, work: pathlib.Path, overwrite: bool) -> dict:
+def _build_documents(
+    config: BuildConfig, out: pathlib.Path, work: pathlib.Path, workers: Workers, overwrite: bool
+) -> dict:
+  described = [s.as_dict() for s in config.sources]
   made_from = {
-      "config": dataclasses.asdict(config.documents),
-      "sources": sources_lib.describe(config.sources),
-      "source_options": {
-          s.name: {"kind": s.kind, "modality": s.modality and s.modality.name.lower(), "taxon": s.taxon,
-                   "transl_table": s.transl_table, "missing_contig": s.missing_contig} for s in config.sources
-      },
+      "config": dataclasses.asdict(config.documents) | {"evaluation_sets": [
+          entry | {"path": [{"name": os.path.basename(p), "sha256": sources_lib.sha256(p)} for p in entry["path"]]}
+          for entry in config.documents.evaluation_sets
+      ]},
+      "sources": sources_lib.describe(config.sources, dataclasses.replace(workers, work=work)),
+      "source_options": {s["name"]: {k: v for k, v in s.items() if k not in ("name", "files")} for s in described},
       "version": corpora.VERSION,
   }
   wanted = []
@@ -162,7 +196,9 @@ def _build_documents(config: BuildConfig, out: pathlib.Path, work: pathlib.Path,
     else:
       wanted.append(corpus)
   if wanted:
-    built = documents.build(config.sources, config.documents, work, wanted, made_from)
+    built = work / "documents"
+    built.mkdir()
+    documents.build(config.sources, config.documents, workers, built, wanted, made_from)
     (out / "documents").mkdir(exist_ok=True)
     os.replace(built / "splits.npz", out / "documents" / "splits.npz")
     for corpus in wanted:
@@ -171,25 +207,26 @@ def _build_documents(config: BuildConfig, out: pathlib.Path, work: pathlib.Path,
 
 
 def _build_rows(
-    name: str, row_set: row_sets.RowSet, context: int, documents_from: dict, out: pathlib.Path, work: pathlib.Path,
-    overwrite: bool,
+    config: BuildConfig, documents_from: dict, out: pathlib.Path, work: pathlib.Path, workers: Workers, overwrite: bool
 ) -> None:
-  made_from = {
-      "row_set": dataclasses.asdict(row_set), "context": context, "vocabulary_hash": tokenizer.vocabulary_hash(),
-      "documents": hashlib.sha256(json.dumps(documents_from, sort_keys=True).encode()).hexdigest(),
-      "version": corpora.VERSION,
-  }
-  target = out / "rows" / name
-  if _is_done(f"rows of {name}", target, target / "corpus.json", made_from, overwrite):
-    print(f"rows of {name}: complete, nothing to do")
-    return
-  started = time.monotonic()
-  folder = work / "rows" / name
-  folder.mkdir(parents=True)
-  made = rows.build(name, row_set, context, out / "documents", folder, made_from, CREATED_BY)
-  _move(folder, target, work)
-  total = sum(s["rows"] for s in made["splits"].values())
-  print(f"rows of {name}: {total:,} rows in {time.monotonic() - started:.1f} s", flush=True)
+  identity = hashlib.sha256(json.dumps(documents_from, sort_keys=True).encode()).hexdigest()
+  jobs = []
+  for name, row_set in config.row_sets.items():
+    made_from = {
+        "row_set": dataclasses.asdict(row_set), "context": config.context, "documents": identity,
+        "vocabulary_hash": tokenizer.vocabulary_hash(), "version": corpora.VERSION,
+    }
+    target = out / "rows" / name
+    if _is_done(f"rows of {name}", target, target / "corpus.json", made_from, overwrite):
+      print(f"rows of {name}: complete, nothing to do")
+    else:
+      folder = work / "rows" / name
+      jobs.append(rows.Job(name, row_set, config.context, out / "documents", folder, made_from, CREATED_BY))
+  if jobs:
+    for job, made in zip(jobs, rows.build(jobs, workers)):
+      _move(job.folder, out / "rows" / job.name, work)
+      total = sum(s["rows"] for s in made["splits"].values())
+      print(f"rows of {job.name}: {total:,} rows", flush=True)
 
 
 def _is_done(what: str, target: pathlib.Path, description: pathlib.Path, made_from: dict, overwrite: bool) -> bool:
@@ -234,7 +271,11 @@ def _summary(config: BuildConfig, out: pathlib.Path) -> str:
     corpus_rows.append([corpus, found["records"], sum(rejected.values())] + [found["documents"][s] for s in SPLITS])
     dropped = found.get("dropped_stretches", {})
     reject_rows += [[f"{corpus}: {reason}", n, reasons[reason]] for reason, n in rejected.items()]
-    reject_rows += [[f"{corpus}: stretch {reason}", r["count"], reasons[reason]] for reason, r in dropped.items()]
+    letters = found.get("dropped_letters", {})
+    reject_rows += [
+        [f"{corpus}: stretch {reason}", r["count"], f"{reasons[reason]}: {letters[reason]:,} letters"]
+        for reason, r in dropped.items()
+    ]
   for name in config.row_sets:
     found = json.loads((out / "rows" / name / "corpus.json").read_text())
     for split, s in found["splits"].items():
@@ -263,8 +304,14 @@ def main(argv: list[str]) -> None:
   started, values = time.monotonic(), flags.FLAGS
   logging.set_verbosity(logging.WARNING)  # TFDS reports every step
   try:
-    build(BuildConfig.parse(values.config.to_dict()), values.out, overwrite=values.overwrite)
-  except (InputError, BuildError, ConfigError, sources_lib.SourceError, row_sets.RowSetError) as error:
+    build(
+        BuildConfig.parse(values.config.to_dict()), values.out, overwrite=values.overwrite, runner=values.runner,
+        beam_options=shlex.split(values.beam_options),
+    )
+  except (
+      InputError, BuildError, ConfigError, evaluation_sets.EvaluationSetError, row_sets.RowSetError,
+      sources_lib.SourceError,
+  ) as error:
     print(f"error: {error}", file=sys.stderr)
     sys.exit(1)
   data_config = config_flags.get_config_filename(values["config"])
@@ -276,5 +323,7 @@ if __name__ == "__main__":
   config_flags.DEFINE_config_file("config", None, "What to build: a file under configs/data.")
   flags.DEFINE_string("out", None, "Where documents and rows go; made where it does not exist.")
   flags.DEFINE_bool("overwrite", False, "Build anew what was built from another config or other files.")
+  flags.DEFINE_string("runner", IN_PROCESS, "What runs the tasks: in_process, or a Beam runner's name.")
+  flags.DEFINE_string("beam_options", "", "Flags of the Beam runner, in one string.")
   flags.mark_flags_as_required(["config", "out"])
   app.run(main)

@@ -1,55 +1,75 @@
-"""What the corpora share: the TFDS builder that is handed its documents, and the spool that keeps them until then.
+"""The TFDS builder that all corpora share: shards of documents, each written by a task.
 
-TFDS wants every split to yield an example, and the splits are known only when all proteins have been seen. So the
-sources are read once, into spools on disk; then the splits are assigned; then each corpus's builder reads its documents
-back, split by split.
+TFDS has a builder of shards of its own, which runs in process or on Beam too, but begins anew when it was stopped. Here
+a shard is a task (`tasks.py`): the builder runs those that are not finished, moves all into the dataset and describes
+them.
 """
 
-import contextlib
+import dataclasses
 import os
-import pickle
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import pathlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
+from array_record.python import array_record_module
 from tensorflow_datasets.core import example_serializer
+
+from data_pipelines import pack
+from data_pipelines.spool import Spool
+from data_pipelines.tasks import Task, Workers, result
 
 tfds.disable_progress_bar()  # it draws three bars for each split; the build has its own
 
-VERSION = "1.0.0"
+VERSION = "2.0.0"
+_SHARD = "documents.array_record"
 
 
 def token_ids() -> tfds.features.Tensor:
-  """The feature of one encoded sequence: stored as the bytes they are, where the default stores a list of int64."""
+  """The feature of encoded sequences: stored as the bytes they are, where the default stores a list of int64."""
   return tfds.features.Tensor(shape=(None,), dtype=np.uint8, encoding="bytes")
 
 
-class Spool:
-  """Objects on disk in the order of writing, read back by index; temporary, written and read by one process."""
+@dataclasses.dataclass(frozen=True)
+class Pieces:
+  """Documents of one split in one unit, and the part of them that belongs to one shard.
 
-  def __init__(self, path: str | os.PathLike):
-    self._file = open(path, "w+b")
-    self._offsets: list[int] = []
+  Attributes:
+    unit: folder of the unit's spool.
+    pieces: file of int64 [n, 4]: item in the spool, first letter, end, letters.
+    first, last: the rows [first, last) of it.
+  """
 
-  def append(self, item: Any) -> int:
-    """Writes an object and returns its index."""
-    self._offsets.append(self._file.seek(0, os.SEEK_END))
-    pickle.dump(item, self._file, pickle.HIGHEST_PROTOCOL)
-    return len(self._offsets) - 1
+  unit: str
+  pieces: str
+  first: int
+  last: int
 
-  def __len__(self) -> int:
-    return len(self._offsets)
 
-  def __getitem__(self, index: int) -> Any:
-    self._file.seek(self._offsets[index])
-    return pickle.load(self._file)
+def plan_shards(pieces: Iterable[tuple[str, str]], letters: int) -> list[list[Pieces]]:
+  """Divides the documents of a split, unit after unit, into shards of at most `letters` letters where it can.
 
-  def __iter__(self) -> Iterator[Any]:
-    return (self[i] for i in range(len(self)))
-
-  def close(self) -> None:
-    self._file.close()
+  Args:
+    pieces: (folder of the unit, file of pieces) in the order of the units.
+    letters: letters after which a shard is full.
+  """
+  shards: list[list[Pieces]] = []
+  room = 0
+  for unit, path in pieces:
+    sizes = np.load(path, mmap_mode="r")[:, 3]
+    first = 0
+    while first < len(sizes):
+      fitting = int(np.searchsorted(np.cumsum(sizes[first:]), room, side="right"))
+      if not fitting and (not shards or shards[-1]):
+        shards.append([])
+        room = letters
+        continue
+      last = first + max(fitting, 1)  # one that is larger than a shard has a shard of its own
+      shards[-1].append(Pieces(unit, path, first, last))
+      room -= int(sizes[first:last].sum())
+      first = last
+  return shards
 
 
 class _OrderedSerializer(example_serializer.ExampleSerializer):
@@ -59,17 +79,6 @@ class _OrderedSerializer(example_serializer.ExampleSerializer):
     return self.get_tf_example(example).SerializeToString(deterministic=True)
 
 
-@contextlib.contextmanager
-def _ordered_serializer() -> Iterator[None]:
-  """Lets TFDS use `_OrderedSerializer`; it has no setting for that."""
-  original = example_serializer.ExampleSerializer
-  example_serializer.ExampleSerializer = _OrderedSerializer
-  try:
-    yield
-  finally:
-    example_serializer.ExampleSerializer = original
-
-
 class _LocalInfo(tfds.core.DatasetInfo):
   """Looks for no copy on the network: TFDS leaves an empty temporary folder behind each time it does."""
 
@@ -77,14 +86,15 @@ class _LocalInfo(tfds.core.DatasetInfo):
     pass
 
 
-class CorpusBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-  """A TFDS builder of a corpus; a subclass says what its `FEATURES` are.
+class CorpusBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
+  """A TFDS builder of a corpus; a subclass says what its `FEATURES` are and how a document is made.
 
   It writes array_record and needs no TensorFlow; read it with `as_data_source`.
 
   Args:
     data_dir: the folder of all corpora.
-    documents: split to a function that gives its examples; without it the dataset can only be read.
+    shards: split to its shards; without it the dataset can only be read.
+    workers: run the shards.
     counts: what was counted while the documents were made, kept as the dataset's metadata.
   """
 
@@ -92,25 +102,81 @@ class CorpusBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
   FEATURES: tfds.features.FeaturesDict
 
   def __init__(
-      self, *, data_dir: str | os.PathLike, documents: Mapping[str, Callable[[], Iterable[Mapping]]] | None = None,
-      counts: Mapping[str, Any] | None = None, **kwargs: Any,
+      self, *, data_dir: str | os.PathLike, shards: Mapping[str, Sequence[Sequence[Pieces]]] | None = None,
+      workers: Workers | None = None, counts: Mapping[str, Any] | None = None, **kwargs: Any,
   ):
-    self._documents = documents or {}
+    self._shards = shards or {}
+    self._workers = workers
     self._counts = dict(counts or {})
     super().__init__(data_dir=os.fspath(data_dir), file_format="array_record", **kwargs)
+
+  @staticmethod
+  def document(item: Mapping, start: int, end: int) -> Mapping:
+    """An example of `FEATURES`: the letters [start, end) of an item of the spool (all of it, where it is not cut)."""
+    raise NotImplementedError
 
   def _info(self) -> tfds.core.DatasetInfo:
     return _LocalInfo(
         builder=self, description=self.__doc__, features=self.FEATURES, metadata=tfds.core.MetadataDict(self._counts)
     )
 
-  def _download_and_prepare(self, *args: Any, **kwargs: Any) -> None:
-    with _ordered_serializer():
-      super()._download_and_prepare(*args, **kwargs)
-
-  def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Iterator]:
+  def _shard_iterators_per_split(self, dl_manager: tfds.download.DownloadManager) -> dict[str, list[Callable]]:
     del dl_manager  # nothing is downloaded
-    return {split: self._generate_examples(split) for split in self._documents}
+    return {
+        split: [lambda shard=shard: enumerate(_documents(type(self), shard)) for shard in shards]
+        for split, shards in self._shards.items()
+    }
 
-  def _generate_examples(self, split: str) -> Iterator[tuple[int, Mapping]]:
-    return enumerate(self._documents[split]())
+  def _download_and_prepare(self, dl_manager: tfds.download.DownloadManager, download_config: Any = None) -> None:
+    del dl_manager, download_config
+    corpus = f"{type(self).__module__}:{type(self).__qualname__}"
+    tasks = [
+        Task(write_shard, {"corpus": corpus, "pieces": [dataclasses.astuple(p) for p in shard]}, f"{self.name} {split}")
+        for split, shards in self._shards.items() for shard in shards
+    ]
+    folders = iter(self._workers.run(f"shards of {self.name}", tasks))
+    infos = []
+    for split, shards in self._shards.items():
+      template = self._get_filename_template(split_name=split)
+      lengths, size = [], 0
+      for index in range(len(shards)):
+        folder = next(folders)
+        target = template.sharded_filepath(shard_index=index, num_shards=len(shards))
+        pack.link(folder / _SHARD, target)
+        lengths.append(result(folder)["documents"])
+        size += os.path.getsize(target)
+      infos.append(tfds.core.SplitInfo(
+          name=split, shard_lengths=lengths, num_bytes=size, filename_template=template
+      ))
+    self.info.set_splits(tfds.core.SplitDict(infos))
+
+
+def _documents(corpus: type[CorpusBuilder], shard: Sequence[Pieces]) -> Iterator[Mapping]:
+  for part in shard:
+    spool = Spool(part.unit)
+    last, item = -1, None
+    for index, start, end, _ in np.load(part.pieces, mmap_mode="r")[part.first : part.last].tolist():
+      if index != last:
+        last, item = index, spool[index]
+      yield corpus.document(item, start, end)
+    spool.close()
+
+
+def write_shard(folder: pathlib.Path, *, corpus: str, pieces: Sequence[Sequence]) -> dict:
+  """The task that writes one shard.
+
+  Args:
+    folder: where to.
+    corpus: `module:class` of the builder.
+    pieces: arguments of `Pieces`.
+  """
+  module, _, name = corpus.partition(":")
+  kind = getattr(__import__(module, fromlist=[name]), name)
+  serializer = _OrderedSerializer(kind.FEATURES.get_serialized_info())
+  writer = array_record_module.ArrayRecordWriter(str(folder / _SHARD), "group_size:1")
+  documents = 0
+  for example in _documents(kind, [Pieces(*p) for p in pieces]):
+    writer.write(serializer.serialize_example(kind.FEATURES.encode_example(example)))
+    documents += 1
+  writer.close()
+  return {"documents": documents}

@@ -13,6 +13,15 @@ class InputError(ValueError):
 
   def __init__(self, path: str | os.PathLike, problem: str, remedy: str, *, record: str | None = None):
     self.path = os.fspath(path)
+    self._arguments = (path, problem, remedy, record)
     self.record = record
     where = f"{self.path}: {record}" if record else self.path
     super().__init__(f"{where}: {problem}. {remedy}")
+
+  def __reduce__(self):
+    """Errors travel from the workers of a build to its driver."""
+    return _input_error, self._arguments
+
+
+def _input_error(path: str | os.PathLike, problem: str, remedy: str, record: str | None) -> InputError:
+  return InputError(path, problem, remedy, record=record)

@@ -4,6 +4,7 @@ import collections
 import errno
 import os
 import pathlib
+import shutil
 from collections.abc import Iterable, Iterator
 
 import numpy as np
@@ -107,6 +108,15 @@ def disk_error(error: Exception, path: os.PathLike | str) -> BuildError | None:
         " another --out, and run the same command again."
     )
   return None
+
+
+def link(path: pathlib.Path, target: str | os.PathLike) -> None:
+  """A second name for a file (were it moved, a build that is stopped now would make it again), or a copy where the
+  file system has no such names."""
+  try:
+    os.link(path, target)
+  except OSError:
+    shutil.copyfile(path, target)
 
 
 def write_rows(rows: Iterable[bytes], folder: str | os.PathLike) -> int:

@@ -1,10 +1,10 @@
-"""The pair corpus: one document for each gene, its DNA, its RNA and its protein, aligned.
+"""The pair corpora: one document for each gene, its DNA, its RNA and its protein, aligned.
 
 The modalities stay apart in the document; how they are shown (which, in what order, which codons) is a row set's choice
 (`row_sets.PairRowSet`).
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -13,8 +13,7 @@ from bsm_jax import tokenizer
 from bsm_jax.tokenizer import Modality
 from data_pipelines import corpora
 from data_pipelines.genes import CodingGene
-from data_pipelines.report import Tally
-from data_pipelines.splits import SPLITS, HeldOutIndex, ProteinSplits
+from data_pipelines.holding_out import Place, Places
 
 
 class RefseqPairs(corpora.CorpusBuilder):
@@ -34,6 +33,14 @@ class RefseqPairs(corpora.CorpusBuilder):
       "partial5": np.bool_,
       "partial3": np.bool_,
   })
+
+  @staticmethod
+  def document(item: Mapping, start: int, end: int) -> Mapping:
+    return item
+
+
+class GeneRelated(RefseqPairs):
+  """Gene Related Sequences: coding genes from NCBI Gene's related records, with the same features as RefSeq's pairs."""
 
 
 def example(gene: CodingGene, source: str, **encoding) -> dict:
@@ -85,33 +92,17 @@ class TranscriptChoice:
     return index
 
 
-def held_out_sequences(genes: corpora.Spool, splits: ProteinSplits) -> Iterator[tuple[np.ndarray, str]]:
-  """(nucleotides, split) of the DNA and the RNA of every gene, of every transcript, whose protein is held out."""
-  for gene in genes:
-    if (split := splits.split(gene["protein"])) != "train":
-      yield gene["dna"], split
-      yield gene["rna"], split
+def place(gene: Mapping, mask: int, places: Places) -> Place:
+  """Where a gene belongs; `mask` is what the index finds in its protein.
 
-
-def assign(
-    genes: corpora.Spool, kept: list[int], splits: ProteinSplits, held_out: HeldOutIndex, rejects: Tally
-) -> dict[str, list[int]]:
-  """The genes of each split.
-
-  A gene follows its protein. One whose nucleotides hold part of a gene of another held-out split (overlapping and
-  nested genes) belongs nowhere and is rejected as `heldout_overlap`.
+  A gene follows its protein. One whose nucleotides or protein hold part of a gene of another held-out split
+  (overlapping and nested genes, domains in common) belongs nowhere.
   """
-  chosen: dict[str, list[int]] = {split: [] for split in SPLITS}
-  for index in kept:
-    gene = genes[index]
-    split = splits.split(gene["protein"])
-    sequences = {gene["dna"].tobytes(), gene["rna"].tobytes()}  # the same one in prokaryotes
-    intervals = [held_out.intervals(np.frombuffer(letters, np.uint8)) for letters in sequences]
-    if any(runs for found in intervals for other, runs in found.items() if other != split):
-      rejects.add("heldout_overlap", gene["id"])
-    else:
-      chosen[split].append(index)
-  return chosen
+  nucleotides = {gene["dna"].tobytes(), gene["rna"].tobytes()}  # the same ones in prokaryotes
+  for letters in nucleotides:
+    ids = np.frombuffer(letters, np.uint8)
+    mask |= places.index.whole(ids, Modality.DNA, transl_table=int(gene["transl_table"]))
+  return places.split(mask, places.of_protein(gene["protein"]))
 
 
 def content(gene: Mapping) -> bytes:

@@ -1,7 +1,7 @@
 """Counting what was dropped and why, and the summary tables that commands print."""
 
 import collections
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 EXAMPLES = 5
 
@@ -19,6 +19,12 @@ class Tally:
     kept = self.examples.setdefault(reason, [])
     if example and len(kept) < EXAMPLES:
       kept.append(example)
+
+  def merge(self, counted: Mapping[str, Mapping]) -> None:
+    """Adds what another tally's `as_dict` gave."""
+    for reason, found in counted.items():
+      self.add(reason, count=found["count"])
+      self.examples[reason] = (self.examples[reason] + found["examples"])[:EXAMPLES]
 
   def total(self) -> int:
     return self.counts.total()

@@ -77,17 +77,31 @@ class SingleRowSet(RowSet):
   min_letters: int = 16
 
 
+@dataclasses.dataclass(frozen=True)
+class WebRowSet(RowSet):
+  """Rows of web documents: all sequences of one in their order; a document that does not fit the context is cut between
+  sequences, a sequence that does not fit alone is shown in windows."""
+
+
 class RowSetError(ValueError):
   """A row set that contradicts itself or cannot fit its context."""
 
 
-ROW_SETS = {"refseq_pairs": PairRowSet, "single_modal": SingleRowSet}
+ROW_SETS = {
+    "refseq_pairs": PairRowSet, "gene_related": PairRowSet, "single_modal": SingleRowSet, "web_interleaved": WebRowSet,
+}
 _CHOICES = {
     "length_distribution": ("uniform", "log_uniform"), "dna": ("spliced", "genomic"), "long": ("window", "concatenate"),
     "strand": ("random", "both", "forward"),
 }
 MIN_CONTEXT = 32
 _BASES_PER_CODON = {Modality.DNA: 3, Modality.RNA: 3, Modality.PROTEIN: 1}
+
+
+def from_dict(fields: Mapping) -> RowSet:
+  """A row set from its fields, as `dataclasses.asdict` and JSON give them."""
+  values = {k: tuple(v) if isinstance(v, (list, tuple)) else v for k, v in fields.items()}
+  return ROW_SETS[values["corpus"]](**values)
 
 
 def parse_row_set(name: str, spec: Mapping, context: int) -> RowSet:
@@ -102,7 +116,7 @@ def parse_row_set(name: str, spec: Mapping, context: int) -> RowSet:
   known = [f.name for f in dataclasses.fields(kind)]
   if unknown := sorted(set(spec) - set(known)):
     raise RowSetError(f"row set {name}: no such key: {', '.join(unknown)}; it may have {', '.join(known)}")
-  row_set = kind(**{k: tuple(v) if isinstance(v, (list, tuple)) else v for k, v in spec.items()})
+  row_set = from_dict(spec)
   if context < MIN_CONTEXT:
     raise RowSetError(f"row set {name}: a context of {context} tokens is too short: at least {MIN_CONTEXT}")
   for key, choices in _CHOICES.items():
@@ -110,6 +124,8 @@ def parse_row_set(name: str, spec: Mapping, context: int) -> RowSet:
       raise RowSetError(f"row set {name}: {key} must be one of {', '.join(choices)}, not {getattr(row_set, key)!r}")
   if bad := sorted(set(row_set.splits) - set(SPLITS)):
     raise RowSetError(f"row set {name}: splits are {', '.join(SPLITS)}, not {', '.join(bad)}")
+  if isinstance(row_set, WebRowSet):
+    return row_set
   try:
     modalities = [Modality.parse(m) for m in row_set.modalities]
   except TokenizerError as error:

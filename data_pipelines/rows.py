@@ -1,28 +1,32 @@
-"""The second stage of a build: the documents of a corpus to the rows of one row set, with their `corpus.json`."""
+"""The second half of a build: the documents of a corpus to the rows of each row set, with their `corpus.json`.
+
+Each shard of documents becomes shards of rows by a task of its own.
+"""
 
 import dataclasses
 import functools
 import itertools
 import json
 import pathlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import tqdm
 
 from bsm_jax import tokenizer
 from data_pipelines import pack, row_sets, views
+from data_pipelines.corpora import CorpusBuilder
 from data_pipelines.documents import CORPORA
 from data_pipelines.report import Tally
+from data_pipelines.tasks import Task, Workers, result
 
+_BATCH = 64  # documents read at a time; a stretch of a genome may have a million letters
 
-def build(
-    name: str, row_set: row_sets.RowSet, context: int, documents: pathlib.Path, folder: pathlib.Path, made_from: dict,
-    created_by: str,
-) -> dict:
-  """Writes the rows of one row set.
+@dataclasses.dataclass(frozen=True)
+class Job:
+  """One row set that is to be made.
 
-  Args:
+  Attributes:
     name: the row set's name, part of the seed of every random choice.
     row_set: what to make.
     context: tokens in a row.
@@ -30,51 +34,170 @@ def build(
     folder: where to write: `<split>/rows-*.array_record` and, last, `corpus.json`; the caller moves it into place.
     made_from: what identifies config and documents.
     created_by: program and version.
+  """
 
-  Returns:
-    The content of `corpus.json`.
+  name: str
+  row_set: row_sets.RowSet
+  context: int
+  documents: pathlib.Path
+  folder: pathlib.Path
+  made_from: Mapping
+  created_by: str
+
+  @property
+  def shared(self) -> dict:
+    """Arguments of all its tasks."""
+    return {
+        "name": self.row_set.like or self.name,  # what seeds the random choices, beside the row set's own seed
+        "row_set": dataclasses.asdict(self.row_set), "context": self.context,
+        "documents": str(self.documents.absolute()), "made_from": self.made_from["documents"],
+    }
+
+
+def build(jobs: Sequence[Job], workers: Workers) -> Iterator[dict]:
+  """Writes the rows of row sets; yields the content of each one's `corpus.json` when it is written.
 
   Raises:
-    BuildError: there is no row at all, or the disk is full.
+    BuildError: a row set has no row at all, or the disk is full.
   """
-  builder = CORPORA[row_set.corpus](data_dir=documents)
-  metadata = builder.info.metadata
+  splits = [(job, split) for job in jobs for split in _splits(job)]
+  choices = [(job, split) for job, split in splits if job.row_set.taxa or job.row_set.max_documents]
+  chosen = workers.run("choose documents", [
+      Task(choose, job.shared | {"split": split}, job.name) for job, split in choices
+  ])
+  folder_of = {(job.name, split): str(folder) for (job, split), folder in zip(choices, chosen)}
+  tasks: list[Task] = []
+  slots: dict[tuple[str, str], slice] = {}
+  for job, split in splits:
+    first_task = len(tasks)
+    ends = np.cumsum(_builder(job).info.splits[split].shard_lengths).tolist()
+    for first, last in zip([0, *ends], ends):
+      arguments = {"split": split, "first": first, "last": last, "chosen": folder_of.get((job.name, split))}
+      tasks.append(Task(write_part, job.shared | arguments, f"{job.name} {split}"))
+    slots[job.name, split] = slice(first_task, len(tasks))
+  folders = workers.run("rows", tasks)
+  for job in jobs:
+    yield _finish(job, {split: folders[slots.get((job.name, split), slice(0))] for split in job.row_set.splits})
+
+
+def _builder(job: Job) -> CorpusBuilder:
+  return CORPORA[job.row_set.corpus](data_dir=job.documents)
+
+
+def _splits(job: Job) -> list[str]:
+  """The splits that the row set wants and the corpus has."""
+  there = _builder(job).info.splits
+  return [split for split in job.row_set.splits if split in there]
+
+
+def _finish(job: Job, parts_of_split: Mapping[str, Sequence[pathlib.Path]]) -> dict:
   dropped = Tally()
   splits = {}
-  choices = row_set.like or name  # what seeds the random choices, beside the row set's own seed
-  for split in row_set.splits:
-    counter = _Counter()
-    if split in builder.info.splits:
-      examples = builder.as_data_source(split=split)
-      found = _documents(choices, row_set, context, examples, dropped, split)
-      rng = views.random_generator(row_set.seed, choices, split, "order")
-      rows = pack.pack(pack.shuffled(counter.count(found), rng), context)
-      first = next(rows, None)
-      if first is not None:
-        (folder / split).mkdir(parents=True)
-        counter.rows = pack.write_rows(itertools.chain([first], rows), folder / split)
-    splits[split] = counter.as_dict(context)
+  for split, parts in parts_of_split.items():
+    counts = _Counts()
+    for part in parts:
+      counts.add(result(part)["counts"])
+      dropped.merge(result(part)["dropped"])
+    _gather(parts, job.folder / split)
+    splits[split] = counts.as_dict(job.context)
   if not any(s["rows"] for s in splits.values()):
     reasons = ", ".join(f"{r} {c:,}" for r, c in dropped.counts.items())
     raise pack.BuildError(
-        f"row set {name}: not one row ({reasons or 'no document matches'}). Check its taxa, modalities and codons."
+        f"row set {job.name}: not one row ({reasons or 'no document matches'}). Check its taxa, modalities and codons."
     )
   description = {
       "format_version": pack.FORMAT_VERSION,
-      "name": name,
-      "corpus": row_set.corpus,
+      "name": job.name,
+      "corpus": job.row_set.corpus,
       "vocabulary_hash": tokenizer.vocabulary_hash(),
-      "context": context,
-      "seed": row_set.seed,
-      "row_set": dataclasses.asdict(row_set),
+      "context": job.context,
+      "seed": job.row_set.seed,
+      "row_set": dataclasses.asdict(job.row_set),
       "splits": splits,
       "dropped": dropped.as_dict(),
-      "sources": metadata["made_from"]["sources"],
-      "made_from": made_from,
-      "created_by": created_by,
+      "sources": _builder(job).info.metadata["made_from"]["sources"],
+      "made_from": job.made_from,
+      "created_by": job.created_by,
   }
-  (folder / "corpus.json").write_text(json.dumps(description, indent=2) + "\n")
+  job.folder.mkdir(parents=True, exist_ok=True)
+  (job.folder / "corpus.json").write_text(json.dumps(description, indent=2) + "\n")
   return description
+
+
+def _gather(parts: Sequence[pathlib.Path], folder: pathlib.Path) -> None:
+  """Moves the shards of all parts, in order, into the folder of a split, which is made where there are any."""
+  found = [path for part in parts for path in sorted(part.glob("rows-*"))]
+  if found:
+    folder.mkdir(parents=True)
+  for number, path in enumerate(found):
+    pack.link(path, folder / f"rows-{number:05d}-of-{len(found):05d}.array_record")
+
+
+class _Counts:
+  """What the parts of a split have in all."""
+
+  def __init__(self):
+    self._total = {"documents": 0, "rows": 0, "tokens": 0}
+    self._letters = dict.fromkeys((m.name.lower() for m in tokenizer.Modality), 0)
+
+  def add(self, counts: Mapping) -> None:
+    for key in self._total:
+      self._total[key] += counts[key]
+    for modality, letters in counts["letters_by_modality"].items():
+      self._letters[modality] += letters
+
+  def as_dict(self, context: int) -> dict:
+    rows = self._total["rows"]
+    fill = self._total["tokens"] / (rows * context) if rows else 0.0
+    return self._total | {"letters_by_modality": self._letters, "fill": round(fill, 4)}
+
+
+def choose(
+    folder: pathlib.Path, *, name: str, row_set: Mapping, context: int, documents: str, made_from: str, split: str
+) -> None:
+  """The task that applies `taxa` and `max_documents` of a row set: writes `chosen.npy`, bool for each document."""
+  del context, made_from
+  chosen_set = row_sets.from_dict(row_set)
+  examples = CORPORA[chosen_set.corpus](data_dir=documents).as_data_source(split=split)
+  order = views.random_generator(chosen_set.seed, name, split, "documents").permutation(len(examples)).tolist()
+  if chosen_set.taxa:
+    order = [i for i in order if int(examples[i]["taxon"]) in chosen_set.taxa]
+  chosen = np.zeros(len(examples), bool)
+  chosen[order[: chosen_set.max_documents or None]] = True
+  np.save(folder / "chosen.npy", chosen)
+
+
+def write_part(
+    folder: pathlib.Path, *, name: str, row_set: Mapping, context: int, documents: str, made_from: str, split: str,
+    first: int, last: int, chosen: str | None,
+) -> dict:
+  """The task that makes rows of the documents [first, last) of a split.
+
+  Args:
+    folder: where to.
+    name: seeds the random choices.
+    row_set: fields of the row set.
+    context: tokens in a row.
+    documents: the folder of all corpora.
+    made_from: identifies the documents: with others this is another task.
+    split, first, last: which documents.
+    chosen: folder of `choose`, None for all documents.
+  """
+  del made_from
+  parsed = row_sets.from_dict(row_set)
+  examples = CORPORA[parsed.corpus](data_dir=documents).as_data_source(split=split)
+  rng = views.random_generator(parsed.seed, name, split, first, "documents")
+  order = (first + rng.permutation(last - first)).tolist()
+  if chosen:
+    is_chosen = np.load(pathlib.Path(chosen) / "chosen.npy")
+    order = [i for i in order if is_chosen[i]]
+  counter, dropped = _Counter(), Tally()
+  found = _documents(name, parsed, context, examples, order, dropped, split)
+  shuffled = pack.shuffled(counter.count(found), views.random_generator(parsed.seed, name, split, first, "order"))
+  rows = pack.pack(shuffled, context)
+  if (first_row := next(rows, None)) is not None:
+    counter.rows = pack.write_rows(itertools.chain([first_row], rows), folder)
+  return {"counts": counter.as_dict(), "dropped": dropped.as_dict()}
 
 
 class _Counter:
@@ -102,34 +225,38 @@ class _Counter:
         self._letters[modality] += letters
       self._held.clear()
 
-  def as_dict(self, context: int) -> dict:
-    fill = self.tokens / (self.rows * context) if self.rows else 0.0
+  def as_dict(self) -> dict:
     return {
-        "documents": self.documents, "rows": self.rows, "tokens": self.tokens, "letters_by_modality": self._letters,
-        "fill": round(fill, 4),
+        "documents": self.documents, "rows": self.rows, "tokens": self.tokens, "letters_by_modality": self._letters
     }
 
 
 def _documents(
-    name: str, row_set: row_sets.RowSet, context: int, examples: Sequence, dropped: Tally, split: str
+    name: str, row_set: row_sets.RowSet, context: int, examples: Sequence, order: Sequence[int], dropped: Tally,
+    split: str,
 ) -> Iterator[np.ndarray]:
-  """The documents of a split in the row set's random order, as token sequences."""
-  is_pair = isinstance(row_set, row_sets.PairRowSet)
-  load = views.Gene.from_example if is_pair else views.Stretch.from_example
-  order = views.random_generator(row_set.seed, name, split, "documents").permutation(len(examples)).tolist()
-  if row_set.taxa:
-    order = [i for i in order if int(examples[i]["taxon"]) in row_set.taxa]
-  if row_set.max_documents:
-    order = order[: row_set.max_documents]
-  modalities = {tokenizer.Modality.parse(m) for m in row_set.modalities}
-  progress = tqdm.tqdm(order, desc=f"{split} documents", leave=False, disable=None)
-  for position, index in enumerate(progress):
-    document = load(examples[index])
-    if is_pair:
-      partner = _partner(examples, order, position, document) if row_set.wrong_partner else None
-      yield from views.gene_documents(document, row_set, name, context, dropped, partner)
-    elif not modalities or document.modality in modalities:
-      yield from views.stretch_documents(document, row_set, name, context, dropped)
+  """The documents, as token sequences, in the order given."""
+  found = _read(examples, tqdm.tqdm(order, desc=f"{split} documents", leave=False, disable=None))
+  if isinstance(row_set, row_sets.WebRowSet):
+    for example in found:
+      yield from views.web_documents(views.WebDocument.from_example(example), context)
+  elif isinstance(row_set, row_sets.PairRowSet):
+    for position, example in enumerate(found):
+      gene = views.Gene.from_example(example)
+      partner = _partner(examples, order, position, gene) if row_set.wrong_partner else None
+      yield from views.gene_documents(gene, row_set, name, context, dropped, partner)
+  else:
+    modalities = {tokenizer.Modality.parse(m) for m in row_set.modalities}
+    for example in found:
+      if not modalities or example["modality"] in modalities:
+        yield from views.stretch_documents(views.Stretch.from_example(example), row_set, name, context, dropped)
+
+
+def _read(examples: Sequence, order: Iterable[int]) -> Iterator[Mapping]:
+  """The examples in this order. They are read some at a time: ArrayRecord then reads them in parallel."""
+  indices = iter(order)
+  while batch := list(itertools.islice(indices, _BATCH)):
+    yield from examples.__getitems__(batch)
 
 
 def _partner(examples: Sequence, order: Sequence[int], position: int, gene: views.Gene) -> Callable[[int], views.Gene]:

@@ -7,9 +7,16 @@ A source is a dictionary with a `kind` and its files:
   {"kind": "feature_table", "table": ..., "fasta": ..., "protein": ..., "rna": ..., "cds": ...}     likewise
   {"kind": "assembly", "path": ...}                        an NCBI assembly folder; its files are found by their suffix
   {"kind": "fasta", "path": ..., "modality": "dna"}        sequences without annotation (a glob may name several)
+  {"kind": "mmseqs", "path": ...}                          a prebuilt MMseqs2 database of proteins, as ColabFoldDB's
+  {"kind": "colabfold_tsv", "path": ...}                   the older form of ColabFoldDB: its `*_seq.tsv`
+  {"kind": "fineweb", "path": ...}                         web documents: FineWeb-Edu's parquet, or JSONL (a glob)
+  {"kind": "gene_related", "tables": ..., "records": ..., "collab": ..., "proteins": ..., "nucleotides": ...}
+                                                           NCBI Gene's tables and the records that they name; the last
+                                                           three may be left out, and all but `collab` may be globs
 
-and optionally `name`, `taxon` (NCBI taxonomy id), `transl_table`, and `missing_contig` (`gff3`, `assembly`). Paths may
-hold `{release}` or any other text key of the config.
+and optionally `name`, `taxon` (NCBI taxonomy id), `transl_table`, `missing_contig` (`gff3`, `assembly`), and for
+`gene_related` `options`, the arguments of `gene_related.GeneRelatedConfig`. Paths may hold `{release}` or any other
+text key of the config.
 """
 
 import dataclasses
@@ -17,12 +24,19 @@ import glob
 import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from bsm_jax.tokenizer import Modality
+from data_pipelines import gene_units
 from data_pipelines.errors import InputError
-from data_pipelines.formats import fasta, feature_table, genbank, gff3
+from data_pipelines.formats import fasta, feature_table, fineweb, genbank, gff3, headers, mmseqs, ranges
+from data_pipelines.gene_related import GeneRelatedConfig
 from data_pipelines.genes import CodingGene, GenomeSequence, Reject
+from data_pipelines.tasks import Task, Workers, result
 
+WITHOUT_GENES = ("fasta", "mmseqs", "colabfold_tsv", "fineweb")
+# How the files of a kind are cut into parts of so many bytes: `start` and `stop` of its reader.
+_CUTS = {"fasta": ranges.cuts, "mmseqs": mmseqs.cuts, "colabfold_tsv": mmseqs.cuts, "fineweb": fineweb.units}
 _COMMON = ("kind", "name", "taxon")
 _KEYS = {
     "genbank": (("path",), ()),
@@ -30,8 +44,14 @@ _KEYS = {
     "feature_table": (("table", "fasta", "protein"), ("rna", "cds", "transl_table")),
     "assembly": (("path",), ("transl_table", "missing_contig")),
     "fasta": (("path", "modality"), ()),
+    "mmseqs": (("path",), ()),
+    "colabfold_tsv": (("path",), ()),
+    "fineweb": (("path",), ()),
+    "gene_related": (("tables", "records"), ("collab", "proteins", "nucleotides", "options")),
 }
-_FILE_KEYS = ("path", "gff", "fasta", "table", "rna", "protein", "cds")
+_FILE_KEYS = (
+    "path", "gff", "fasta", "table", "rna", "protein", "cds", "tables", "records", "collab", "proteins", "nucleotides"
+)
 # The files of an NCBI assembly folder, by role; the first suffix that fits counts, for some end like the genome's.
 _ASSEMBLY_SUFFIXES = {
     "_cds_from_genomic.fna": "cds", "_rna_from_genomic.fna": None, "_genomic.gff": "gff", "_genomic.fna": "fasta",
@@ -49,11 +69,13 @@ class Source:
 
   Attributes:
     name: for reports and document ids.
-    kind: `genbank`, `gff3`, `feature_table` or `fasta`.
-    files: role (`path`, `gff`, `fasta`, `table`, `rna`, `protein`, `cds`) to path.
+    kind: one of the kinds above but `assembly`, which becomes what its folder holds.
+    files: role (`path`, `gff`, `fasta`, `table`, `rna`, `protein`, `cds`) to path; of `gene_related`, which has
+      several files of a role, `tables/0`, `tables/1`, ….
     modality: of a `fasta` source.
     taxon, transl_table: None for what the files say.
     missing_contig: `error` or `reject`, see `gff3.read_gff3`.
+    options: of `gene_related`.
   """
 
   name: str
@@ -63,16 +85,54 @@ class Source:
   taxon: int | None = None
   transl_table: int | None = None
   missing_contig: str = "error"
+  options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+  def as_dict(self) -> dict:
+    """For JSON."""
+    modality = self.modality and self.modality.name.lower()
+    return dataclasses.asdict(self) | {"files": dict(self.files), "modality": modality}
+
+  @classmethod
+  def from_dict(cls, fields: Mapping) -> "Source":
+    """From `as_dict`."""
+    modality = fields["modality"] and Modality.parse(fields["modality"])
+    return cls(**dict(fields) | {"modality": modality})
 
   @property
   def has_proteins(self) -> bool:
     """Whether proteins come as records of their own, beside the genes."""
     return "protein" in self.files or self.modality == Modality.PROTEIN
 
-  def genes(self) -> Iterator[CodingGene | Reject]:
+  @property
+  def gene_corpus(self) -> str:
+    """The corpus that this source's genes belong to."""
+    return "gene_related" if self.kind == "gene_related" else "refseq_pairs"
+
+  def parts(self, unit_bytes: int, workers: Workers) -> list[dict]:
+    """How the source is divided among tasks: what `genes`, `sequences` and `documents` take as `part`.
+
+    Args:
+      unit_bytes: the size of a part, where files can be divided.
+      workers: run the tasks that have to come first: joining NCBI Gene's tables.
+    """
+    if self.kind == "gene_related":
+      roles = {role.partition("/")[0] for role in self.files}
+      files = {role: [p for key, p in self.files.items() if key.partition("/")[0] == role] for role in roles}
+      return gene_units.parts(files, self._gene_related, unit_bytes, workers)
+    if self.kind not in _CUTS:
+      return [{}]
+    return [{"start": start, "stop": stop} for start, stop in _CUTS[self.kind](self.files["path"], unit_bytes)]
+
+  @property
+  def _gene_related(self) -> GeneRelatedConfig:
+    return GeneRelatedConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in self.options.items()})
+
+  def genes(self, part: Mapping) -> Iterator[CodingGene | Reject]:
     """One item for each coding transcript that is annotated."""
     f = self.files
-    if self.kind == "genbank":
+    if self.kind == "gene_related":
+      yield from gene_units.read_part(part)
+    elif self.kind == "genbank":
       yield from genbank.read_genbank(f["path"], taxon=self.taxon)
     elif self.kind == "gff3":
       yield from gff3.read_gff3(
@@ -85,17 +145,27 @@ class Source:
           transl_table=self.transl_table or 1, taxon=self.taxon or 0,
       )
 
-  def sequences(self) -> Iterator[tuple[str, Modality, GenomeSequence]]:
+  def sequences(self, part: Mapping) -> Iterator[tuple[str, Modality, GenomeSequence]]:
     """(file, modality, sequence) of every genomic, transcript and protein record; the taxon is 0 where unknown."""
     if self.kind == "genbank":
       for sequence in genbank.read_genbank_sequences(self.files["path"]):
         yield self.files["path"], Modality.RNA if sequence.moltype == "rna" else Modality.DNA, sequence
-      return
-    roles = {"fasta": Modality.DNA, "rna": Modality.RNA, "protein": Modality.PROTEIN, "path": self.modality}
-    for role, modality in roles.items():
-      if role in self.files:
-        for record in fasta.read_fasta(self.files[role]):
-          yield self.files[role], modality, GenomeSequence(record.name, self.taxon or 0, record.sequence)
+    elif self.kind in WITHOUT_GENES:
+      path = self.files["path"]
+      read = {"fasta": fasta.read_fasta, "mmseqs": mmseqs.read_mmseqs_db, "colabfold_tsv": mmseqs.read_colabfold_tsv}
+      modality = mmseqs.modality(path) if self.kind == "mmseqs" else self.modality or Modality.PROTEIN
+      for record in read[self.kind](path, **part):
+        taxon = self.taxon or headers.taxon(record.description)
+        yield path, modality, GenomeSequence(record.name, taxon, record.sequence)
+    elif self.kind != "gene_related":
+      for role, modality in {"fasta": Modality.DNA, "rna": Modality.RNA, "protein": Modality.PROTEIN}.items():
+        if role in self.files:
+          for record in fasta.read_fasta(self.files[role]):
+            yield self.files[role], modality, GenomeSequence(record.name, self.taxon or 0, record.sequence)
+
+  def documents(self, part: Mapping) -> Iterator[fineweb.WebDocument | Reject]:
+    """The documents of a `fineweb` source, and a reject for every record that is none."""
+    yield from fineweb.read_documents(self.files["path"], **part)
 
 
 def sha256(path: str | os.PathLike) -> str:
@@ -104,13 +174,37 @@ def sha256(path: str | os.PathLike) -> str:
     return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def describe(sources: Sequence[Source]) -> list[dict]:
-  """What identifies the files that were read: `{source, role, name, sha256, bytes}` of each, without its folder."""
-  return [
-      {"source": s.name, "role": role, "name": os.path.basename(path), "sha256": sha256(path),
-       "bytes": os.path.getsize(path)}
-      for s in sources for role, path in s.files.items()
+def describe(sources: Sequence[Source], workers: Workers) -> list[dict]:
+  """What identifies the files that are read: `{source, role, name, sha256, bytes}` of each, without its folder."""
+  files = [
+      (source.name, part, file)
+      for source in sources for role, path in source.files.items() for part, file in _files_of(source.kind, role, path)
   ]
+  tasks = []
+  for _, _, path in files:
+    status = os.stat(path)
+    arguments = {"path": os.path.abspath(path), "size": status.st_size, "changed": status.st_mtime_ns}
+    tasks.append(Task(identify, arguments, os.path.basename(path)))
+  made = workers.run("identify files", tasks)
+  return [
+      {"source": source, "role": role, "name": os.path.basename(path), "sha256": result(folder)["sha256"],
+       "bytes": task.arguments["size"]}
+      for (source, role, path), task, folder in zip(files, tasks, made)
+  ]
+
+
+def identify(folder: os.PathLike, *, path: str, size: int, changed: int) -> dict:
+  """The task that takes the sha256 of a file; with another size or time of change it is another task."""
+  del folder, size, changed
+  return {"sha256": sha256(path)}
+
+
+def _files_of(kind: str, role: str, path: str) -> list[tuple[str, str]]:
+  """(role, file) of what lies under a path: all that belongs to a database, else the file itself."""
+  if kind == "mmseqs":
+    found = sorted(glob.glob(glob.escape(path) + "*"))
+    return [(os.path.basename(file), file) for file in found]
+  return [(role, path)]
 
 
 def parse_sources(entries: Sequence[Mapping], variables: Mapping[str, str | None]) -> list[Source]:
@@ -143,15 +237,24 @@ def _parse(entry: dict, variables: Mapping[str, str | None]) -> list[Source]:
   if unknown := sorted(set(entry) - {*_COMMON, *required, *optional}):
     raise SourceError(f"source {entry}: no such key: {', '.join(unknown)}; {kind} may have {', '.join(optional)}")
   options = {k: entry[k] for k in ("taxon", "transl_table", "missing_contig") if k in entry}
+  if kind == "gene_related":
+    options["options"] = _gene_options(entry)
   if "modality" in entry:
     options["modality"] = Modality.parse(entry["modality"])
-  paths = {k: _expand(entry[k], variables, entry) for k in _FILE_KEYS if entry.get(k)}
+  paths = {
+      k: [path for pattern in ([entry[k]] if isinstance(entry[k], str) else entry[k])
+          for path in _expand(pattern, variables, entry)]
+      for k in _FILE_KEYS if entry.get(k)
+  }
   if kind == "assembly":
     for path in paths["path"]:
       if not os.path.isdir(path):
         raise InputError(path, "is no folder", "An assembly source is a folder of NCBI's files.")
     return [_assembly(path, entry, options) for path in paths["path"]]
-  if kind in ("genbank", "fasta"):
+  if kind == "gene_related":
+    files = {f"{role}/{i}": path for role in paths for i, path in enumerate(paths[role])}
+    return [Source(entry.get("name", kind), kind, files, **options)]
+  if kind == "genbank" or kind in WITHOUT_GENES:
     stems = [_stem(path) for path in paths["path"]]
     single = len(stems) == 1
     return [
@@ -165,6 +268,14 @@ def _parse(entry: dict, variables: Mapping[str, str | None]) -> list[Source]:
   return [Source(entry.get("name", _stem(next(iter(files.values())))), kind, files, **options)]
 
 
+def _gene_options(entry: Mapping) -> dict:
+  options = {k: list(v) if isinstance(v, (list, tuple)) else v for k, v in dict(entry.get("options", {})).items()}
+  known = [field.name for field in dataclasses.fields(GeneRelatedConfig)]
+  if unknown := sorted(set(options) - set(known)):
+    raise SourceError(f"source {entry}: no such option: {', '.join(unknown)}; there are {', '.join(known)}")
+  return options
+
+
 def _expand(pattern: str, variables: Mapping[str, str | None], entry: Mapping) -> list[str]:
   try:
     text = pattern.format_map({k: v for k, v in variables.items() if v is not None})
@@ -172,7 +283,8 @@ def _expand(pattern: str, variables: Mapping[str, str | None], entry: Mapping) -
     key = error.args[0]
     raise SourceError(f"source {entry}: needs the folder `{key}`: pass --config.{key}=DIR") from None
   found = sorted(glob.glob(os.path.expanduser(text))) if glob.has_magic(text) else [os.path.expanduser(text)]
-  if not found or not os.path.exists(found[0]):
+  # A database is named without its suffix, and may have data files NAME.0, NAME.1, … only.
+  if not found or not (os.path.exists(found[0]) or os.path.exists(f"{found[0]}.index")):
     raise InputError(text, "no such file", "Check the folder that was passed and the source's entry in the config.")
   return found
 

@@ -17,9 +17,10 @@ import numpy as np
 from scipy import sparse
 
 from bsm_jax import tokenizer
+from data_pipelines import kmers as kmers_lib
+from data_pipelines.kmers import KMER, is_repeat, mix, pack_kmers, unique
 
 SPLITS = ("train", "valid", "test")
-KMER = 24
 # Letters handled at a time: the uint64 arrays of one chunk stay in the processor's second-level cache.
 _CHUNK = 1 << 16
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
@@ -45,6 +46,8 @@ class SplitConfig:
     min_marked: least number of held-out k-mers in a stretch of nucleotides that counts as held out; fewer are chance
       and repeats.
     max_gap: held-out stretches closer than this are one (related genomes differ by single letters).
+    max_clustered: at most so many proteins are clustered, chosen by a hash; the clustering is done in memory, about
+      8 KB a protein. All others go where `decontaminate.HeldOut` finds them.
   """
 
   valid: float = 0.05
@@ -58,6 +61,7 @@ class SplitConfig:
   min_protein: int = 30
   min_marked: int = 30
   max_gap: int = 100
+  max_clustered: int = 1_000_000
 
   def __post_init__(self):
     if not (0 <= self.valid and 0 <= self.test and self.valid + self.test <= 1):
@@ -67,37 +71,6 @@ class SplitConfig:
 def digest(ids: np.ndarray | bytes) -> int:
   """64 bits that identify an encoded sequence."""
   return int.from_bytes(hashlib.blake2b(bytes(ids), digest_size=8).digest(), "little")
-
-
-def pack_kmers(letters: np.ndarray, k: int, bits: int) -> np.ndarray:
-  """Every k letters as one integer, the first in the highest bits: uint64 [n] to [n - k + 1]; `k * bits` <= 64."""
-  if k == 1:
-    return letters
-  half = pack_kmers(letters, k // 2, bits)
-  packed = half[: len(half) - k // 2] << np.uint64(bits * (k // 2)) | half[k // 2 :]
-  return packed[:-1] << np.uint64(bits) | letters[k - 1 :] if k % 2 else packed
-
-
-def _is_repeat(kmers: np.ndarray, k: int, bits: int) -> np.ndarray:
-  """Whether a k-mer is one, two or three letters said over and over (`aaaa`, `atat`, `gcagca`)."""
-  found = np.zeros(kmers.shape, bool)
-  for period in (1, 2, 3):
-    mask = np.uint64((1 << bits * (k - period)) - 1)
-    found |= (kmers >> np.uint64(bits * period) ^ kmers) & mask == 0
-  return found
-
-
-def _mix(x: np.ndarray) -> np.ndarray:
-  """Scrambles 64-bit integers (the finalizer of SplitMix64), so that their order has nothing to do with the letters."""
-  x = (x ^ x >> np.uint64(30)) * np.uint64(0xBF58476D1CE4E5B9)
-  x = (x ^ x >> np.uint64(27)) * np.uint64(0x94D049BB133111EB)
-  return x ^ x >> np.uint64(31)
-
-
-def _unique(values: np.ndarray) -> np.ndarray:
-  """Sorted distinct values. `np.unique` hashes integers first, which takes several times as long on millions."""
-  values = np.sort(values)
-  return values[np.r_[True, values[1:] != values[:-1]]] if len(values) else values
 
 
 # --- proteins ---
@@ -111,7 +84,7 @@ def _protein_kmers(proteins: Sequence[bytes], k: int) -> tuple[np.ndarray, np.nd
   if len(letters) < k:
     return owner[:0], letters[:0]
   kmers = pack_kmers(letters & np.uint64(31), k, 5)
-  keep = (owner[: len(kmers)] == owner[k - 1 :]) & ~_is_repeat(kmers, k, 5)
+  keep = (owner[: len(kmers)] == owner[k - 1 :]) & ~is_repeat(kmers, k, 5)
   return owner[: len(kmers)][keep], kmers[keep]
 
 
@@ -119,7 +92,7 @@ def _candidate_pairs(proteins: Sequence[bytes], config: SplitConfig) -> np.ndarr
   """Index pairs, int64 [n, 2], of proteins that have a chosen k-mer in common: each with the longest and with its
   neighbour by length, so that one unrelated long protein does not hide the others from each other."""
   owner, kmers = _protein_kmers(proteins, config.protein_kmer)
-  hashes = _mix(kmers)
+  hashes = mix(kmers)
   order = np.lexsort((hashes, owner))
   owner, hashes = owner[order], hashes[order]
   first = np.searchsorted(owner, np.arange(len(proteins)))
@@ -139,7 +112,7 @@ def _candidate_pairs(proteins: Sequence[bytes], config: SplitConfig) -> np.ndarr
 def _shared(proteins: Sequence[bytes], pairs: np.ndarray, k: int) -> np.ndarray:
   """Share of the shorter protein's distinct k-mers that the other one has too, float64 [len(pairs)]."""
   owner, kmers = _protein_kmers(proteins, k)
-  keys = _unique(owner.astype(np.uint64) << np.uint64(5 * k) | kmers)
+  keys = unique(owner.astype(np.uint64) << np.uint64(5 * k) | kmers)
   owner = (keys >> np.uint64(5 * k)).astype(np.int64)
   first = np.searchsorted(owner, np.arange(len(proteins) + 1))
   sizes = np.diff(first)
@@ -186,24 +159,23 @@ class ProteinSplits:
 
   def __init__(self, digests: np.ndarray, splits: np.ndarray, clusters: np.ndarray):
     self.digests, self.splits, self.clusters = digests, splits, clusters
-    self._split = dict(zip(digests.tolist(), splits.tolist()))
 
   @classmethod
-  def assign(cls, proteins: Iterable[bytes], config: SplitConfig, pinned: Iterable[bytes] = ()) -> "ProteinSplits":
+  def assign(cls, proteins: Iterable[bytes], config: SplitConfig, pinned: Iterable[int] = ()) -> "ProteinSplits":
     """Clusters proteins and sends each cluster to a split by a hash of its representative (the longest member).
 
     Args:
       proteins: encoded proteins; repeats are taken once.
       config: see `SplitConfig`.
-      pinned: proteins whose clusters must be train, because their nucleotides are in train whatever is decided here.
+      pinned: digests of proteins whose clusters must be train, because their nucleotides are in train whatever is
+        decided here.
     """
     unique = {digest(p): p for p in proteins}
     digests = np.array(sorted(unique), np.uint64)
     ordered = [unique[d] for d in digests.tolist()]
     clusters = cluster_proteins(ordered, config)
-    pinned_digests = {digest(p) for p in pinned}
     is_pinned = np.zeros(clusters.max(initial=-1) + 1, bool)
-    is_pinned[clusters[[i for i, d in enumerate(digests.tolist()) if d in pinned_digests]]] = True
+    is_pinned[clusters[np.isin(digests, np.fromiter(pinned, np.uint64))]] = True
     too_large = max(20, config.max_cluster_share * len(ordered))
     split_of_cluster = np.zeros(len(is_pinned), np.uint8)
     members = np.split(np.argsort(clusters, kind="stable"), np.cumsum(np.bincount(clusters))[:-1]) if ordered else []
@@ -215,9 +187,11 @@ class ProteinSplits:
       split_of_cluster[cluster] = 1 if u < config.valid else 2 if u < config.valid + config.test else 0
     return cls(digests, split_of_cluster[clusters], clusters)
 
-  def split(self, protein: np.ndarray | bytes) -> str:
-    """The split of an encoded protein; KeyError where it was not among those clustered."""
-    return SPLITS[self._split[digest(protein)]]
+  def split(self, protein: np.ndarray | bytes) -> str | None:
+    """The split of an encoded protein; None where it was not among those clustered."""
+    key = np.uint64(digest(protein))
+    at = np.searchsorted(self.digests, key)
+    return SPLITS[self.splits[at]] if at < len(self.digests) and self.digests[at] == key else None
 
   def save(self, path: str | os.PathLike) -> None:
     np.savez(path, digests=self.digests, splits=self.splits, clusters=self.clusters)
@@ -240,17 +214,8 @@ def canonical_kmers(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
   Returns:
     (k-mers uint64 [n - 23], usable bool [n - 23]): not usable where a letter is no base or the k-mer is a repeat.
   """
-  if len(ids) < KMER:
-    return np.zeros(0, np.uint64), np.zeros(0, bool)
-  letters = ids - np.uint8(tokenizer.FIRST_NUCLEOTIDE)  # a c g t are 0 to 3; whatever is no base wraps to 4 or more
-  is_base = letters < 4
-  letters = np.where(is_base, letters, 0).astype(np.uint64)
-  kmers = np.minimum(pack_kmers(letters, KMER, 2), pack_kmers(np.uint64(3) - letters[::-1], KMER, 2)[::-1])
-  usable = ~_is_repeat(kmers, KMER, 2)
-  if not is_base.all():
-    bad = np.r_[0, np.cumsum(~is_base)]
-    usable &= bad[KMER:] == bad[:-KMER]
-  return kmers, usable
+  kmers, valid = kmers_lib.canonical_kmers(ids)
+  return kmers, valid & ~is_repeat(kmers, KMER, 2)
 
 
 class HeldOutIndex:
@@ -263,8 +228,8 @@ class HeldOutIndex:
     for ids, split in genes:
       kmers, usable = canonical_kmers(ids)
       found[split].append(kmers[usable])
-    by_split = {split: _unique(np.concatenate(kmers)) for split, kmers in found.items()}
-    self.kmers = _unique(np.concatenate(list(by_split.values())))
+    by_split = {split: unique(np.concatenate(kmers)) for split, kmers in found.items()}
+    self.kmers = unique(np.concatenate(list(by_split.values())))
     self.flags = np.zeros(len(self.kmers), np.uint8)
     for bit, kmers in enumerate(by_split.values()):
       self.flags[np.searchsorted(self.kmers, kmers)] |= 1 << bit
@@ -304,7 +269,7 @@ class HeldOutIndex:
       [(start, end, split)]; the split is None where `valid` and `test` claim the same letters.
     """
     intervals = {split: np.array(runs, np.int64).reshape(-1, 2) for split, runs in self.intervals(ids).items()}
-    edges = _unique(np.concatenate([[0, len(ids)], *(runs.ravel() for runs in intervals.values())]))
+    edges = unique(np.concatenate([[0, len(ids)], *(runs.ravel() for runs in intervals.values())]))
     claims = np.zeros(len(edges) - 1, np.uint8)
     for bit, runs in enumerate(intervals.values()):
       before = np.searchsorted(runs[:, 0], edges[:-1], side="right")

@@ -278,3 +278,49 @@ def stretch_documents(
         yield tokenizer.join_document([(stretch.modality, tokenizer.reverse_complement(ids))], bos=last, eos=first)
       else:
         yield tokenizer.join_document([(stretch.modality, ids)], bos=first, eos=last)
+
+
+# --- web documents ---
+
+
+@dataclasses.dataclass(frozen=True)
+class WebDocument:
+  """A document of the web corpus: its sequences, (modality, uint8 token ids), in their order."""
+
+  id: str
+  taxon: int
+  sequences: tuple[tuple[Modality, np.ndarray], ...]
+
+  @classmethod
+  def from_example(cls, example: Mapping) -> "WebDocument":
+    """From a record of the TFDS dataset `web_interleaved`."""
+    parts = np.split(example["letters"], example["ends"][:-1])
+    return cls(
+        id=example["id"].decode(), taxon=int(example["taxon"]),
+        sequences=tuple((Modality(m), ids) for m, ids in zip(example["modalities"].tolist(), parts)),
+    )
+
+
+def web_documents(document: WebDocument, context: int) -> Iterator[np.ndarray]:
+  """The documents that rows show of one web document, in order.
+
+  Args and yields: as `gene_documents`.
+  """
+  held: list[tuple[Modality, np.ndarray]] = []
+  room = context - 1  # <bos>, and behind each sequence a <sep> or the <eos>
+  for modality, ids in document.sequences:
+    size = len(ids) + 2
+    if held and size > room:
+      yield tokenizer.join_document(held)
+      held, room = [], context - 1
+    if size > room:
+      whole = Stretch(document.id, document.taxon, modality, ids, at_start=True, at_end=True)
+      yield from stretch_documents(whole, _WINDOWS, document.id, context, Tally())
+      continue
+    held.append((modality, ids))
+    room -= size
+  if held:
+    yield tokenizer.join_document(held)
+
+
+_WINDOWS = SingleRowSet("web_interleaved", strand="forward", min_letters=1)

@@ -310,7 +310,8 @@ class TestStopped:
     monkeypatch.setattr(f"data_pipelines.{target}", full)
     with pytest.raises(BuildError, match="the disk is full"):
       run(tmp_path, release)
-    assert not list(tmp_path.glob(".building*"))
+    assert {path.name for path in tmp_path.iterdir()} <= {".building", ".lock", "documents"}
+    assert not list(tmp_path.glob(".building/*/.*"))
 
   def test_a_disk_that_really_is_full(self, release, tmp_path):
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=700k", "tmpfs", tmp_path], capture_output=True)
@@ -319,7 +320,7 @@ class TestStopped:
     try:
       with pytest.raises(BuildError, match="the disk is full"):
         run(tmp_path, release)
-      assert [p.name for p in tmp_path.iterdir()] == [".lock"]
+      assert {p.name for p in tmp_path.iterdir()} == {".building", ".lock"}
     finally:
       subprocess.run(["umount", "--lazy", tmp_path], check=True)
 

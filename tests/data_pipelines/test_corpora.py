@@ -11,10 +11,14 @@ import pytest
 
 from bsm_jax import tokenizer
 from bsm_jax.tokenizer import Modality
-from data_pipelines import corpora, refseq_pairs, single_modal, views
-from data_pipelines.genes import CodingGene
-from data_pipelines.report import Tally
-from data_pipelines.splits import HeldOutIndex, ProteinSplits, SplitConfig, digest
+from data_pipelines import documents, refseq_pairs, single_modal, views
+from data_pipelines.corpora import plan_shards
+from data_pipelines.decontaminate import DecontaminationConfig, HeldOut
+from data_pipelines.genes import CodingGene, reverse_complement
+from data_pipelines.holding_out import Places
+from data_pipelines.splits import ProteinSplits, digest
+from data_pipelines.spool import Spool, SpoolWriter
+from data_pipelines.tasks import Workers
 
 ROOT = pathlib.Path(__file__).parents[2]
 GENE = CodingGene(
@@ -29,11 +33,8 @@ def rng():
   return random.Random(0)
 
 
-@pytest.fixture
-def spool(tmp_path):
-  made = corpora.Spool(tmp_path / "spool")
-  yield made
-  made.close()
+def encoded(sequence, modality=Modality.DNA):
+  return tokenizer.encode(sequence, modality)
 
 
 def dna(rng, length):
@@ -44,25 +45,75 @@ def fixed_splits(**proteins):
   """Splits that say of encoded proteins what they are told: protein=split."""
   digests = np.array([digest(tokenizer.encode(p, Modality.PROTEIN)) for p in proteins], np.uint64)
   found = np.array([("train", "valid", "test").index(s) for s in proteins.values()], np.uint8)
-  return ProteinSplits(digests, found, np.arange(len(digests)))
+  order = np.argsort(digests)
+  return ProteinSplits(digests[order], found[order], np.arange(len(digests)))
+
+
+def places(*held_out, proteins=None, labels=("valid", "test", "eval/x")):
+  """Places with the nucleotides (sequence, label) held out, and the splits of these clustered proteins."""
+  index = HeldOut.build(
+      [(encoded(s), label) for s, label in held_out],
+      [(encoded(p, Modality.PROTEIN), s) for p, s in (proteins or {}).items() if s != "train"],
+      list(labels), DecontaminationConfig(),
+  )
+  return Places(fixed_splits(**(proteins or {})), index)
 
 
 class TestSpool:
 
-  def test_objects_are_read_back_by_index_while_others_are_written(self, spool):
-    assert [spool.append({"n": i}) for i in range(5)] == list(range(5))
-    assert spool[3] == {"n": 3}
-    spool.append("last")
-    assert (spool[5], spool[0], len(spool)) == ("last", {"n": 0}, 6)
-    assert [item["n"] for item in list(spool)[:5]] == list(range(5))
+  def test_objects_are_read_back_by_index(self, tmp_path):
+    writer = SpoolWriter(tmp_path)
+    assert [writer.append({"n": i}) for i in range(5)] == list(range(5))
+    writer.close()
+    spool = Spool(tmp_path)
+    assert (spool[3], spool[0], len(spool)) == ({"n": 3}, {"n": 0}, 5)
+    assert [item["n"] for item in spool] == list(range(5))
+
+
+class TestShards:
+
+  def plan(self, folder, room, *units):
+    paths = []
+    for number, sizes in enumerate(units):
+      pieces = np.zeros((len(sizes), 4), np.int64)
+      pieces[:, 3] = sizes
+      np.save(folder / f"{number}.npy", pieces)
+      paths.append((f"u{number}", str(folder / f"{number}.npy")))
+    shards = plan_shards(paths, room)
+    return [[(part.unit, part.first, part.last) for part in shard] for shard in shards]
+
+  def test_small_units_share_a_shard_and_large_ones_are_divided(self, tmp_path):
+    assert self.plan(tmp_path, 10, [3, 3], [4], [], [6, 6, 1]) == [
+        [("u0", 0, 2), ("u1", 0, 1)], [("u3", 0, 1)], [("u3", 1, 3)],
+    ]
+
+  def test_a_document_larger_than_a_shard_has_one_of_its_own(self, tmp_path):
+    assert self.plan(tmp_path, 10, [2, 50, 2]) == [[("u0", 0, 1)], [("u0", 1, 2)], [("u0", 2, 3)]]
+
+  def test_no_documents_are_no_shards(self, tmp_path):
+    assert self.plan(tmp_path, 10, [], []) == []
 
 
 class TestDatasets:
 
-  def build(self, folder, genes, counts=None):
-    made = {"train": lambda: (refseq_pairs.example(g, "source") for g in genes)}
-    refseq_pairs.RefseqPairs(data_dir=folder, documents=made, counts=counts).download_and_prepare()
+  def build(self, folder, genes, counts=None, letters=1 << 20):
+    unit = folder / "unit"
+    unit.mkdir()
+    writer = SpoolWriter(unit)
+    pieces = [(writer.append(refseq_pairs.example(g, "source")), 0, 0, len(g.dna)) for g in genes]
+    writer.close()
+    np.save(unit / "train.npy", np.array(pieces))
+    shards = {"train": plan_shards([(str(unit), str(unit / "train.npy"))], letters)}
+    workers = Workers(folder / "work")
+    refseq_pairs.RefseqPairs(data_dir=folder, shards=shards, workers=workers, counts=counts).download_and_prepare()
     return refseq_pairs.RefseqPairs(data_dir=folder)
+
+  def test_shards_hold_the_documents_in_order(self, tmp_path):
+    genes = [dataclasses.replace(GENE, gene_id=f"G{i}") for i in range(5)]
+    builder = self.build(tmp_path, genes, letters=2 * len(GENE.dna))
+    assert builder.info.splits["train"].shard_lengths == [2, 2, 1]
+    names = [e["id"].decode().split("|")[1] for e in builder.as_data_source(split="train")]
+    assert names == ["G0", "G1", "G2", "G3", "G4"]
 
   def test_a_gene_is_read_back_as_it_was_written(self, tmp_path):
     (example,) = self.build(tmp_path, [GENE]).as_data_source(split="train")
@@ -85,7 +136,7 @@ class TestDatasets:
     assert (metadata["records"], metadata["rejects"]["pseudogene"]["examples"]) == (7, ["x"])
 
   def test_features_are_bytes_and_numbers_and_never_sequences(self):
-    for builder in (refseq_pairs.RefseqPairs, single_modal.SingleModal):
+    for builder in documents.CORPORA.values():
       kinds = {type(feature).__name__ for feature in builder.FEATURES.values()}
       assert kinds <= {"Tensor", "Text"}
 
@@ -133,105 +184,103 @@ class TestTranscriptChoice:
     assert self.losers(self.transcript("", 3), dataclasses.replace(self.transcript("", 3), dna="CC" + GENE.dna)) == []
 
 
-class TestPairSplits:
+class TestPairPlaces:
 
-  def assign(self, spool, splits, *genes):
-    kept = [spool.append(refseq_pairs.example(g, "s")) for g in genes]
-    held_out = HeldOutIndex(refseq_pairs.held_out_sequences(spool, splits), SplitConfig())
-    rejects = Tally()
-    return refseq_pairs.assign(spool, kept, splits, held_out, rejects), rejects
+  def place(self, gene, known):
+    example = refseq_pairs.example(gene, "s")
+    return refseq_pairs.place(example, known.index.protein_mask(example["protein"]), known)[:2]
 
-  def gene(self, protein, sequence, gene_id="G"):
-    return dataclasses.replace(
-        GENE, gene_id=gene_id, protein=protein, dna=sequence, rna=sequence, cds_blocks=((0, len(sequence)),)
-    )
+  def gene(self, protein, sequence):
+    return dataclasses.replace(GENE, protein=protein, dna=sequence, rna=sequence, cds_blocks=((0, len(sequence)),))
 
-  def test_genes_follow_their_proteins(self, spool, rng):
-    splits = fixed_splits(MA="train", MC="valid", MD="test")
-    genes = [self.gene(p, dna(rng, 600)) for p in ("MD", "MA", "MC", "MA")]
-    chosen, rejects = self.assign(spool, splits, *genes)
-    assert (chosen, rejects.total()) == ({"train": [1, 3], "valid": [2], "test": [0]}, 0)
+  def test_genes_follow_their_proteins(self, rng):
+    held = {"valid": dna(rng, 600), "test": dna(rng, 600)}
+    known = places(*((s, split) for split, s in held.items()), proteins={"MA": "train", "MC": "valid", "MD": "test"})
+    assert self.place(self.gene("MA", dna(rng, 600)), known) == ("train", "")
+    assert self.place(self.gene("MC", held["valid"]), known) == ("valid", "")
+    assert self.place(self.gene("MD", held["test"]), known) == ("test", "")
 
   @pytest.mark.parametrize("strand", [1, -1])
   @pytest.mark.parametrize("split", ["train", "test"])
-  def test_a_gene_that_overlaps_a_held_out_one_is_rejected(self, spool, rng, strand, split):
+  def test_a_gene_that_overlaps_a_held_out_one_is_rejected(self, rng, strand, split):
     genome = dna(rng, 1000)
     other = genome[400:]
     if strand < 0:
-      other = other.translate(str.maketrans("ACGT", "TGCA"))[::-1]
-    splits = fixed_splits(MA=split, MC="valid")
-    genes = [self.gene("MC", genome[:600], "held"), self.gene("MA", other, "overlapping")]
-    chosen, rejects = self.assign(spool, splits, *genes)
-    if split == "test":  # each holds a part of the other
-      assert rejects.counts == {"heldout_overlap": 2}
-    else:
-      assert (chosen["valid"], chosen["train"]) == ([0], [])
-      assert rejects.examples == {"heldout_overlap": ["s|overlapping|NM_1.1|NP_1.1"]}
+      other = reverse_complement(other)
+    known = places((genome[:600], "valid"), proteins={"MA": split, "MC": "valid"})
+    assert self.place(self.gene("MA", other), known) == ("", "heldout_overlap")
+    assert self.place(self.gene("MC", genome[:600]), known) == ("valid", "")
 
-  def test_genes_that_share_a_few_bases_stay(self, spool, rng):
+  def test_genes_that_share_a_few_bases_stay(self, rng):
     genome = dna(rng, 1000)
-    genes = [self.gene("MC", genome[:510]), self.gene("MA", genome[490:])]
-    chosen, rejects = self.assign(spool, fixed_splits(MA="train", MC="valid"), *genes)
-    assert (chosen["train"], rejects.total()) == ([1], 0)
+    known = places((genome[:510], "valid"), proteins={"MA": "train", "MC": "valid"})
+    assert self.place(self.gene("MA", genome[490:]), known) == ("train", "")
+
+  def test_a_gene_whose_protein_was_not_clustered_goes_where_it_is_found(self, rng):
+    held = dna(rng, 600)
+    known = places((held, "valid"))
+    assert self.place(self.gene("MA", held), known) == ("valid", "")
+    assert self.place(self.gene("MA", dna(rng, 600)), known) == ("train", "")
+
+  def test_a_gene_of_an_evaluation_set_is_rejected_whatever_its_split(self, rng):
+    held = dna(rng, 600)
+    known = places((held, "eval/x"), proteins={"MA": "train", "MC": "valid"})
+    for protein in ("MA", "MC", "MD"):
+      assert self.place(self.gene(protein, dna(rng, 300) + held), known) == ("", "evaluation_set")
 
 
-class TestSingleSplits:
+class TestSingleStretches:
 
-  def assign(self, spool, held_out, *records, splits=None, min_letters=20):
-    for record in records:
-      spool.append(record)
-    dropped, rejects = Tally(), Tally()
-    chosen = single_modal.assign(spool, splits or fixed_splits(), held_out, min_letters, dropped, rejects)
-    return chosen, dropped, rejects
+  def stretches(self, known, sequence, modality=Modality.DNA, min_letters=20):
+    record = single_modal.record("r", 1, modality, encoded(sequence, modality))
+    mask = known.index.protein_mask(record["letters"]) if modality == Modality.PROTEIN else 0
+    kept, dropped = single_modal.stretches(record, mask, known, min_letters)
+    return kept, [(place.reason, (start, end)) for start, end, place in dropped]
 
-  def record(self, sequence, modality=Modality.DNA, name="r", circular=False):
-    return single_modal.Record(name, 1, modality, tokenizer.encode(sequence, modality), circular)
+  def test_a_genome_is_cut_along_held_out_genes(self, rng):
+    genome = dna(rng, 7000)
+    known = places((genome[1000:1600], "valid"), (genome[3000:3900], "test"), (genome[5000:5500], "eval/x"))
+    kept, dropped = self.stretches(known, genome)
+    assert kept == [
+        (0, 1000, "train"), (1000, 1600, "valid"), (1600, 3000, "train"), (3000, 3900, "test"), (3900, 5000, "train"),
+        (5500, 7000, "train"),
+    ]
+    assert dropped == [("evaluation_set", (5000, 5500))]
 
-  def index(self, *genes):
-    return HeldOutIndex([(tokenizer.encode(g, Modality.DNA), s) for g, s in genes], SplitConfig())
-
-  def test_a_genome_is_cut_along_held_out_genes(self, spool, rng):
-    genome = dna(rng, 5000)
-    held_out = self.index((genome[1000:1600], "valid"), (genome[3000:3900], "test"))
-    chosen, dropped, rejects = self.assign(spool, held_out, self.record(genome))
-    assert chosen == {
-        "train": [(0, 0, 1000), (0, 1600, 3000), (0, 3900, 5000)], "valid": [(0, 1000, 1600)], "test": [(0, 3000, 3900)]
-    }
-    assert (dropped.total(), rejects.total()) == (0, 0)
-
-  def test_only_the_ends_of_a_linear_molecule_are_ends(self, spool, rng):
-    for circular in (False, True):
-      spool.append(self.record(dna(rng, 300), circular=circular))
-    pieces = [(0, 0, 100), (0, 100, 300), (0, 0, 300), (1, 0, 300)]
-    made = list(single_modal.examples(spool, pieces))
+  def test_only_the_ends_of_a_linear_molecule_are_ends(self, rng):
+    linear, circular = (
+        single_modal.record("r", 1, Modality.DNA, encoded(dna(rng, 300)), circular=c) for c in (False, True)
+    )
+    pieces = [(linear, 0, 100), (linear, 100, 300), (linear, 0, 300), (circular, 0, 300)]
+    made = [single_modal.SingleModal.document(*piece) for piece in pieces]
     assert [(e["at_start"], e["at_end"]) for e in made] == [(True, False), (False, True), (True, True), (False, False)]
     assert [e["id"] for e in made] == ["r:1-100", "r:101-300", "r", "r"]
 
-  def test_transcripts_and_short_dna_go_whole_where_their_genes_go(self, spool, rng):
+  def test_transcripts_and_short_dna_go_whole_where_their_genes_go(self, rng):
     gene, other = dna(rng, 600), dna(rng, 600)
-    held_out = self.index((gene, "valid"), (other, "test"))
-    records = [
-        self.record(dna(rng, 3000) + gene, Modality.RNA), self.record(dna(rng, 500) + other),
-        self.record(dna(rng, 900)), self.record(gene + other, Modality.RNA, "both"),
-    ]
-    chosen, _, rejects = self.assign(spool, held_out, *records)
-    assert chosen == {"train": [(2, 0, 900)], "valid": [(0, 0, 3600)], "test": [(1, 0, 1100)]}
-    assert rejects.examples == {"valid_and_test": ["both"]}
+    known = places((gene, "valid"), (other, "test"))
+    assert self.stretches(known, dna(rng, 3000) + gene, Modality.RNA) == ([(0, 3600, "valid")], [])
+    assert self.stretches(known, dna(rng, 500) + other) == ([(0, 1100, "test")], [])
+    assert self.stretches(known, dna(rng, 900)) == ([(0, 900, "train")], [])
+    assert self.stretches(known, gene + other, Modality.RNA) == ([], [("valid_and_test", (0, 1200))])
 
-  def test_proteins_follow_their_clusters(self, spool):
-    splits = fixed_splits(MAAAA="test", MCCCC="train")
-    records = [self.record(p, Modality.PROTEIN) for p in ("MAAAA", "MCCCC")]
-    chosen, _, _ = self.assign(spool, self.index(), *records, splits=splits, min_letters=2)
-    assert (chosen["test"], chosen["train"]) == ([(0, 0, 5)], [(1, 0, 5)])
+  def test_proteins_follow_their_clusters(self):
+    known = places(proteins={"MAAAA": "test", "MCCCC": "train"})
+    assert self.stretches(known, "MAAAA", Modality.PROTEIN, 2) == ([(0, 5, "test")], [])
+    assert self.stretches(known, "MCCCC", Modality.PROTEIN, 2) == ([(0, 5, "train")], [])
 
-  def test_short_stretches_and_short_records_are_counted_apart(self, spool, rng):
+  def test_a_protein_that_was_not_clustered_follows_the_one_that_it_resembles(self, rng):
+    held = "M" + "".join(rng.choices("ACDEFGHIKLMNPQRSTVWY", k=200))
+    known = places(proteins={held: "valid"})
+    assert self.stretches(known, held[:150], Modality.PROTEIN) == ([(0, 150, "valid")], [])
+
+  def test_short_stretches_are_dropped(self, rng):
     genome = dna(rng, 3000)
-    held_out = self.index((genome[10:600], "valid"))
-    chosen, dropped, rejects = self.assign(spool, held_out, self.record(genome), self.record("ACGT", name="tiny"))
-    assert (chosen["valid"], chosen["train"]) == ([(0, 10, 600)], [(0, 600, 3000)])
-    assert (dropped.examples, rejects.examples) == ({"too_short": ["r:1-10"]}, {"too_short": ["tiny"]})
+    known = places((genome[10:600], "valid"))
+    assert self.stretches(known, genome) == ([(10, 600, "valid"), (600, 3000, "train")], [("too_short", (0, 10))])
+    assert self.stretches(known, "ACGT") == ([], [("too_short", (0, 4))])
 
-  def test_long_stretches_are_several_documents(self, spool, rng, monkeypatch):
+  def test_long_stretches_are_several_documents(self, rng, monkeypatch):
     monkeypatch.setattr(single_modal, "MAX_LETTERS", 1000)
-    chosen, _, _ = self.assign(spool, self.index(), self.record(dna(rng, 2500)))
-    assert chosen["train"] == [(0, 0, 1000), (0, 1000, 2000), (0, 2000, 2500)]
+    kept, _ = self.stretches(places(), dna(rng, 2500))
+    assert kept == [(0, 1000, "train"), (1000, 2000, "train"), (2000, 2500, "train")]

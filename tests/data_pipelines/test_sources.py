@@ -7,6 +7,7 @@ import pytest
 from bsm_jax.tokenizer import Modality
 from data_pipelines.errors import InputError
 from data_pipelines.sources import SourceError, describe, parse_sources
+from data_pipelines.tasks import Workers
 
 PREFIX = "GCF_1_"
 
@@ -68,10 +69,11 @@ class TestEntries:
     with pytest.raises(SourceError, match="gff matches 2 files where one is expected"):
       parse({"kind": "gff3", "gff": f"{root}/*.gff", "fasta": f"{root}/a.fna"})
 
-  def test_files_are_described_by_name_size_and_sha256_and_not_by_folder(self, folder):
+  def test_files_are_described_by_name_size_and_sha256_and_not_by_folder(self, folder, tmp_path):
     found = parse({"kind": "fasta", "path": folder("p.fa") + "/p.fa", "modality": "dna", "name": "mine"})
     digest = hashlib.sha256(b">a\nACGT\n").hexdigest()
-    assert describe(found) == [{"source": "mine", "role": "path", "name": "p.fa", "sha256": digest, "bytes": 8}]
+    expected = {"source": "mine", "role": "path", "name": "p.fa", "sha256": digest, "bytes": 8}
+    assert describe(found, Workers(tmp_path / "work")) == [expected]
 
 
 class TestAssemblies:

@@ -1,0 +1,94 @@
+"""A unit: what one task of the reading stage found in one file, or a part of one, as the later stages see it."""
+
+import os
+import pathlib
+
+import numpy as np
+
+from data_pipelines.spool import Spool, SpoolWriter
+
+CORPORA = ("refseq_pairs", "gene_related", "single_modal", "web_interleaved")
+GENES = ("refseq_pairs", "gene_related")  # corpora whose items are genes
+
+
+class UnitWriter:
+  """Writes the items of a unit."""
+
+  def __init__(self, folder: pathlib.Path):
+    self._folder = folder
+    self._spool = SpoolWriter(folder)
+    self._columns: list[tuple[int, int, int, int]] = []
+    self._out: set[int] = set()
+    self._near: list[np.ndarray] = []
+    self.pinned: list[int] = []
+
+  def append(self, corpus: str, item: dict, *, content: int, protein: int = 0, letters: int, near=()) -> int:
+    """Adds an item and returns its index.
+
+    Args:
+      corpus: one of `CORPORA`.
+      item: what is spooled.
+      content: digest of what makes two items the same document.
+      protein: digest of the item's protein, 0 where it has none.
+      letters: how many it has in all.
+      near: uint64 [n], keys that near-duplicates are likely to have in common.
+    """
+    self._columns.append((CORPORA.index(corpus), content, protein, letters))
+    self._near.append(np.asarray(near, np.uint64))
+    return self._spool.append(item)
+
+  def leave_out(self, index: int) -> None:
+    """The item becomes no document (but what it holds out is held out)."""
+    self._out.add(index)
+
+  def close(self) -> int:
+    """Ends the unit; returns the number of its keys of duplicates."""
+    self._spool.close()
+    columns = np.array(self._columns, np.uint64).reshape(-1, 4)
+    kept = np.ones(len(columns), bool)
+    kept[sorted(self._out)] = False
+    # Keys by which duplicates are found: sorted, so that a part of all keys is a slice in every unit.
+    near_counts = [len(n) for n in self._near]
+    item = np.concatenate([np.arange(len(columns)), np.repeat(np.arange(len(columns)), near_counts)]).astype(np.int64)
+    key = np.concatenate([columns[:, 1], *self._near]).astype(np.uint64)
+    exact = np.arange(len(key)) < len(columns)
+    order = np.lexsort((item, key))
+    order = order[kept[item[order]]]
+    arrays = {
+        "corpus": columns[:, 0].astype(np.uint8), "protein": columns[:, 2], "letters": columns[:, 3].astype(np.int64),
+        "kept": kept, "pinned": np.array(sorted(self.pinned), np.uint64),
+        "key": key[order], "key_item": item[order], "key_exact": exact[order],
+    }
+    for name, array in arrays.items():
+      np.save(self._folder / f"{name}.npy", array)
+    return len(order)
+
+
+class Unit:
+  """Reads a unit.
+
+  Attributes:
+    spool: its items.
+    corpus, protein, letters, kept: of each item; see `UnitWriter.append`.
+    pinned: digests of proteins whose clusters must be train.
+    key, key_item, key_exact: keys of the items that are kept, sorted.
+  """
+
+  def __init__(self, folder: str | os.PathLike):
+    self.folder = pathlib.Path(folder)
+    self.spool = Spool(folder)
+    for name in ("corpus", "protein", "letters", "kept", "pinned", "key", "key_item", "key_exact"):
+      setattr(self, name, np.load(self.folder / f"{name}.npy", mmap_mode="r"))
+
+  def __len__(self) -> int:
+    return len(self.spool)
+
+  def is_gene(self, index: int) -> bool:
+    return CORPORA[self.corpus[index]] in GENES
+
+  def of(self, corpus: str) -> np.ndarray:
+    """bool [n]: which items are of a corpus."""
+    return self.corpus == CORPORA.index(corpus)
+
+  def close(self) -> None:
+    self.spool.close()
