@@ -30,6 +30,8 @@ _HARMLESS = {
 }
 _ANY_RESIDUE = np.zeros(256, bool)
 _ANY_RESIDUE[[ord(c) for c in "XBZJ"]] = True
+_IS_LETTER = np.zeros(256, bool)
+_IS_LETTER[ord("A") : ord("Z") + 1] = True
 
 
 def verify(
@@ -184,7 +186,8 @@ def _difference(translation: str, annotated: str | None) -> tuple[str, str] | No
     return "length_mismatch", f"{len(translation)} residues from the CDS, {len(annotated)} in the protein"
   ours = np.frombuffer(translation.encode("latin-1", "replace"), np.uint8)
   theirs = np.frombuffer(annotated.encode("latin-1", "replace"), np.uint8)
-  differ = np.flatnonzero((ours != theirs) & ~_ANY_RESIDUE[ours] & ~_ANY_RESIDUE[theirs])
+  open_codons = _ANY_RESIDUE[ours] & _IS_LETTER[theirs]  # A damaged letter is no residue, whatever the codon is.
+  differ = np.flatnonzero((ours != theirs) & ~open_codons & ~_ANY_RESIDUE[theirs])
   if not differ.size:
     return None
   at = int(differ[0])

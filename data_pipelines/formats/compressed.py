@@ -22,6 +22,12 @@ class _CheckedReader(io.RawIOBase):
   def readable(self) -> bool:
     return True
 
+  def seekable(self) -> bool:
+    return self._stream.seekable()
+
+  def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+    return self._stream.seek(offset, whence)
+
   def readinto(self, buffer) -> int:
     try:
       return self._stream.readinto(buffer)
@@ -38,6 +44,24 @@ class _CheckedReader(io.RawIOBase):
     super().close()
 
 
+def _open(path: str | os.PathLike) -> io.BufferedReader:
+  try:
+    return open(path, "rb")
+  except OSError as error:
+    raise InputError(path, f"cannot be opened ({error.strerror})", "Check the path and its permissions.") from error
+
+
+def open_at(path: str | os.PathLike, offset: int = 0) -> io.BufferedReader:
+  """Opens a file for reading its bytes as they lie on the disk, from `offset` on.
+
+  Raises:
+    InputError: the file is missing; while reading, also where the disk fails.
+  """
+  stream = _open(path)
+  stream.seek(offset)
+  return io.BufferedReader(_CheckedReader(stream, path), _BUFFER)
+
+
 def open_binary(path: str | os.PathLike) -> io.BufferedReader:
   """Opens a file for reading bytes; gzip (also of several members, such as BGZF) is told by its first bytes.
 
@@ -45,10 +69,7 @@ def open_binary(path: str | os.PathLike) -> io.BufferedReader:
     InputError: the file is missing or empty, or compressed in another way; while reading, also where gzip data are
       truncated or corrupt.
   """
-  try:
-    stream = open(path, "rb")
-  except OSError as error:
-    raise InputError(path, f"cannot be opened ({error.strerror})", "Check the path and its permissions.") from error
+  stream = _open(path)
   start = stream.peek(8)[:8]
   for magic, name in _OTHER_COMPRESSION.items():
     if start.startswith(magic):

@@ -1,21 +1,26 @@
-"""FASTA files of any size: one record in memory at a time.
+"""FASTA files of any size: one record in memory at a time, and byte ranges of a file for tasks that share it.
 
 A plain reader: unlike the indexing libraries it writes nothing beside the file, and it sees truncated gzip. It cuts
-blocks of whole lines at `>` and leaves the letters to `bytes.translate`, so that decompression takes most of the time.
+blocks of whole lines at `>` and leaves the letters to `bytes.translate`.
 """
 
+import operator
 import os
-from collections.abc import Iterable, Iterator
+import re
+import string
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from data_pipelines.errors import InputError
-from data_pipelines.formats import compressed
+from data_pipelines.formats import ranges
 
-_BLOCK = 1 << 20
-_UPPER = bytes(range(256)).upper()
-_WHITE_SPACE = b" \t\r\n\v\f"
-_LETTERS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ*-."  # Stops of proteins, gaps of alignments.
+_WHITE_SPACE = string.whitespace.encode()
+_LETTERS = string.ascii_letters.encode() + b"*-."  # Stops of proteins, gaps of alignments.
+# To upper case; what is no letter to zero, which is found faster than in an alphabet.
+_UPPER = bytes(c if c in _LETTERS else 0 for c in range(256)).upper()
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_BLANK_LINES = re.compile(rb"(?:[ \t\r\v\f]*(?:\n|\Z))*")
+_ends_line = operator.methodcaller("endswith", b"\n")
 
 
 class FastaRecord(NamedTuple):
@@ -32,48 +37,98 @@ class FastaRecord(NamedTuple):
   sequence: str
 
 
-def read_fasta(path: str | os.PathLike) -> Iterator[FastaRecord]:
+def read_fasta(path: str | os.PathLike, *, start: int = 0, stop: int | None = None) -> Iterator[FastaRecord]:
   """Yields the records of a FASTA file, plain or gzip, in order.
+
+  Args:
+    path: the file.
+    start, stop: only the records whose header line belongs to this range of bytes on disk; `ranges.cuts` gives ranges
+      that together hold every record once. None: to the file's end.
 
   Raises:
     InputError: the file is missing, empty, damaged or does not begin with `>`; a record has no name, no letters, or
-      something other than letters, `*`, `-` and `.` in its sequence.
+      something other than letters, `*`, `-` and `.` in its sequence; a range of a gzip file that is not BGZF.
   """
-  with compressed.open_binary(path) as stream:
-    header: bytes | None = None
-    pieces: list[bytes] = []
-    # Blocks end where lines end, so that a header is never cut in two.
-    while block := stream.read(_BLOCK) + stream.readline():
-      if header is None:
-        block = block.removeprefix(_BYTE_ORDER_MARK).lstrip(_WHITE_SPACE)
-        if not block:
-          continue
-        if not block.startswith(b">"):
+  header: bytes | None = None
+  pieces: list[str] = []
+  block = b""
+  for block, ours in ranges.read_lines(path, start, stop):
+    if header is None:
+      if start:
+        block = block[_first_record(block) :]
+      else:
+        block = block.removeprefix(_BYTE_ORDER_MARK)
+        block = block[_BLANK_LINES.match(block).end() :]
+        if block and not block.startswith(b">"):
           problem = f"does not begin with '>' but with {block[:20]!r}"
           raise InputError(path, problem, "FASTA is expected: a line '>name description', then lines of letters.")
-      head, *records = (b"\n" + block).split(b"\n>")
-      pieces.append(head.translate(_UPPER, _WHITE_SPACE))
-      for record in records:
-        if header is not None:
-          yield _record(path, header, b"".join(pieces))
-        header, _, body = record.partition(b"\n")
-        pieces = [body.translate(_UPPER, _WHITE_SPACE)]
-    if header is None:
-      raise InputError(path, "holds blank lines only", "Download or export it again.")
-    yield _record(path, header, b"".join(pieces))
+      if not ours and (start or block):
+        return
+      if not block:
+        continue
+    end = len(block) if ours else _first_record(block)
+    head, *records = _cut(block if ours else block[:end])
+    if header is not None:
+      pieces.append(parse_letters(path, header, head))
+    for record in records:
+      if header is not None:
+        yield _record(path, header, pieces)
+      header, _, body = record.partition(b"\n")
+      pieces = [parse_letters(path, header, body)]
+    if end < len(block):
+      break
+  if header is not None:
+    yield _record(path, header, pieces)
+  elif not start and stop != 0:
+    raise InputError(path, "holds blank lines only", "Download or export it again.")
 
 
-def _record(path: str | os.PathLike, header: bytes, letters: bytes) -> FastaRecord:
-  name, description, *_ = *header.decode("utf-8", "replace").split(None, 1), "", ""
-  description = description.rstrip()
+def _first_record(block: bytes) -> int:
+  """Where the first record of whole lines begins; their length where none does."""
+  return 0 if block.startswith(b">") else block.find(b"\n>") + 1 or len(block)
+
+
+def _cut(block: bytes) -> list[bytes]:
+  """Whole lines cut at the `>` that begin a line: what is before the first, then each record without its `>`."""
+  records = block.split(b">")  # One byte is found several times faster than two.
+  if records[0][-1:] in b"\n" and all(map(_ends_line, records[1:-1])):
+    return records
+  return (b"\n" + block).split(b"\n>")
+
+
+def parse_letters(path: str | os.PathLike, header: bytes, data: bytes) -> str:
+  """Letters in upper case, without white space.
+
+  Args:
+    path: the file, for the message.
+    header: the record's header, for the message.
+    data: what the file holds.
+
+  Raises:
+    InputError: there is something other than letters, `*`, `-`, `.` and white space.
+  """
+  letters = data.translate(_UPPER, _WHITE_SPACE)
+  if 0 in letters:
+    problem = f"{data.translate(None, _LETTERS + _WHITE_SPACE)[:1]!r} in the sequence is no letter"
+    remedy = "Sequences are letters, '*', '-' and '.': check that the file is not damaged."
+    raise InputError(path, problem, remedy, record=split_header(header)[0][:200])
+  return letters.decode("ascii")
+
+
+def _record(path: str | os.PathLike, header: bytes, pieces: Sequence[str]) -> FastaRecord:
+  name, description = split_header(header)
+  sequence = "".join(pieces)
   if not name:
     raise InputError(path, "a header without a name", "Give every '>' line a name.", record=f">{description}")
-  if not letters:
+  if not sequence:
     raise InputError(path, "a record without a sequence", "Remove the record or complete the file.", record=name)
-  if not letters.isalpha() and (strange := letters.translate(None, _LETTERS)):
-    problem = f"{strange[:1]!r} in the sequence is no letter"
-    raise InputError(path, problem, "Check that the file is FASTA and not damaged.", record=name)
-  return FastaRecord(name, description, letters.decode("ascii"))
+  return FastaRecord(name, description, sequence)
+
+
+def split_header(header: bytes) -> tuple[str, str]:
+  """Name and description of a header without its `>`; both are "" for one of white space."""
+  words = header.decode("utf-8", "replace").split(None, 1)
+  return (words[0], words[1].rstrip()) if len(words) == 2 else (words[0] if words else "", "")
 
 
 def read_fasta_dict(path: str | os.PathLike) -> dict[str, str]:

@@ -21,6 +21,7 @@ _COLUMNS = (
     "feature", "class", "genomic_accession", "start", "end", "strand", "product_accession", "related_accession",
     "symbol", "GeneID", "locus_tag", "feature_interval_length", "attributes",
 )  # fmt: skip
+_NUMBER = re.compile(r"[0-9]{1,18}")
 _READ_THROUGH = str.maketrans("UO", "**")  # What the codons of selenocysteine and pyrrolysine are otherwise.
 
 
@@ -73,7 +74,7 @@ def _read_rows(path: str | os.PathLike) -> Iterator[_Row]:
       if values[order[0]] not in ("CDS", "mRNA"):
         continue
       feature, feature_class, contig, start, end, strand, *names, bases, attributes = [values[i] for i in order]
-      if not (start.isdecimal() and end.isdecimal() and bases.isdecimal() and int(start) and int(end)):
+      if not (all(map(_NUMBER.fullmatch, (start, end, bases))) and int(start) and int(end)):
         problem = f"start {start!r}, end {end!r} and feature_interval_length {bases!r} are not three numbers"
         raise InputError(path, problem, "The file is damaged: download it again.", record=f"line {number}")
       yield _Row(
@@ -265,7 +266,7 @@ def _cut(
 def _find_frame(transcript: str, protein: str, transl_table: int) -> tuple[int, int] | None:
   """Where the transcript first translates to the protein, stop codon included; None where no frame does."""
   residues = protein.rstrip("*").translate(_READ_THROUGH)
-  for frame in range(3):
+  for frame in range(3 if residues else 0):
     translation = genetic_code.translate(transcript[frame:], transl_table)
     at = -1
     # The first residue may be the M of another start codon.

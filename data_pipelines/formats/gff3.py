@@ -172,7 +172,7 @@ def _gene(
     if protein is None:
       return Reject("missing_protein", coding.name, ", ".join(coding.protein_names) or "no protein_id")
   table = str(transl_table or first_value(attributes, "transl_table") or 1)
-  if not table.isdecimal() or int(table) not in genetic_code.TABLE_IDS:
+  if table not in map(str, genetic_code.TABLE_IDS):
     return Reject("unknown_transl_table", coding.name, f"transl_table={table}")
 
   sequence, circular = sequences[cds.contig], cds.contig in found.circular

@@ -19,6 +19,7 @@ Attributes = dict[str, list[str]]
 
 # Types of features that a CDS may name as its parent: gene, pseudogene, mRNA, transcript, V_gene_segment, ORF, …
 _PARENT_TYPE = re.compile("gene|transcript|RNA|ORF|operon")
+_NUMBER = re.compile(r"[0-9]{1,18}")
 _GTF_ATTRIBUTE = re.compile(r'\s*\w+ "')
 
 
@@ -120,7 +121,7 @@ def read_annotation(path: str | os.PathLike) -> Annotation:
         if name := unquote(_field(text, "ID")):
           found.features.setdefault(name, (kind, text))
       else:
-        if kind == "region" and (taxon := re.search(r"\btaxon:(\d+)", text)):
+        if kind == "region" and (taxon := re.search(r"\btaxon:(\d{1,9})\b", text)):
           found.taxa.setdefault(unquote(contig), int(taxon[1]))
         if "Is_circular=true" in text:
           found.circular.add(unquote(contig))
@@ -135,16 +136,16 @@ def _read_directive(found: Annotation, line: str) -> None:
   if line.startswith("##sequence-region"):
     words = line.split()
     # A region that begins later says nothing about the length.
-    if len(words) == 4 and words[2] == "1" and words[3].isdecimal():
+    if len(words) == 4 and words[2] == "1" and _NUMBER.fullmatch(words[3]):
       found.lengths[unquote(words[1])] = int(words[3])
-  elif line.startswith("##species") and (taxon := re.search(r"[?&]id=(\d+)", line)):
+  elif line.startswith("##species") and (taxon := re.search(r"[?&]id=(\d{1,9})\b", line)):
     found.species = found.species or int(taxon[1])
 
 
 def _part(path: str | os.PathLike, number: int, columns: list[str]) -> tuple[int, int, int, int]:
   """Start and end (1-based closed to 0-based half-open), strand (0: none) and phase of a line."""
   start, end, _, strand, phase = columns[3:8]
-  if not (start.isdecimal() and end.isdecimal() and 1 <= int(start) <= int(end)):
+  if not (_NUMBER.fullmatch(start) and _NUMBER.fullmatch(end) and 1 <= int(start) <= int(end)):
     problem = f"start {start!r} and end {end!r} are not two positions in order, counted from 1"
     raise InputError(path, problem, "Correct columns 4 and 5.", record=f"line {number}")
   if phase not in ("0", "1", "2", "."):

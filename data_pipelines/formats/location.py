@@ -25,8 +25,6 @@ class Location:
 
 
 _RANGE = re.compile(r"([<>]?)(\d{1,18})(?:\.\.([<>]?)(\d{1,18}))?")
-# Commas outside parentheses. Inside nested ones some are taken, too: the halves are unbalanced, hence refused.
-_COMMA = re.compile(r",(?![^(]*\))")
 
 
 def parse_location(text: str, circular_length: int | None = None) -> Location:
@@ -57,14 +55,27 @@ def _spans(text: str, depth: int) -> list[tuple[int, int, int, bool, bool]]:
     return [(int(first) - 1, int(last or first), 1, bool(fuzzy_start), bool(fuzzy_end))]
   operator, _, arguments = text.partition("(")
   if arguments.endswith(")") and depth < 10:
-    if operator == "complement":
+    if operator == "complement" and "complement" not in arguments:
       inner = _spans(arguments[:-1], depth + 1)
       return [(start, end, -strand, fuzzy3, fuzzy5) for start, end, strand, fuzzy5, fuzzy3 in reversed(inner)]
     if operator == "join":
-      return [span for part in _COMMA.split(arguments[:-1]) for span in _spans(part, depth + 1)]
+      return [span for part in _arguments(arguments[:-1]) for span in _spans(part, depth + 1)]
   if re.fullmatch(r"[\w.|-]+:[<>\w.(),]+", text):
     raise LocationError("remote_location", text[:80])
   raise LocationError("bad_location", f"{text[:80]!r} is not a range, join or complement")
+
+
+def _arguments(text: str) -> list[str]:
+  """What stands between the commas outside parentheses."""
+  if "(" not in text:
+    return text.split(",")
+  arguments, begin, depth = [], 0, 0
+  for match in re.finditer("[(),]", text):
+    depth += {"(": 1, ")": -1, ",": 0}[match[0]]
+    if match[0] == "," and depth == 0:
+      arguments.append(text[begin : match.start()])
+      begin = match.end()
+  return [*arguments, text[begin:]]
 
 
 _TRANSL_EXCEPT = re.compile(r"\(pos:(.+?),aa:(\w+)\)")

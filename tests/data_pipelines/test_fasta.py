@@ -6,7 +6,7 @@ import io
 import pytest
 
 from data_pipelines.errors import InputError
-from data_pipelines.formats import compressed, fasta
+from data_pipelines.formats import compressed, fasta, ranges
 
 
 def _write(path, data):
@@ -48,7 +48,7 @@ def test_gzip_is_told_by_its_bytes_and_not_by_the_name(tmp_path):
 def test_records_are_whole_wherever_the_blocks_end(tmp_path, monkeypatch):
   path = _write(tmp_path / "x.fa", TEXT)
   for size in range(1, len(TEXT) + 2):
-    monkeypatch.setattr(fasta, "_BLOCK", size)
+    monkeypatch.setattr(ranges, "_BLOCK", size)
     assert _records(path) == RECORDS, size
 
 
@@ -70,6 +70,7 @@ def test_a_greater_sign_inside_a_line_begins_no_record(tmp_path):
         (b" \n\n", "blank lines only"),
         (b"ACGT\n>a\nA\n", "does not begin with '>'"),
         (b"; old comment\n>a\nA\n", "does not begin with '>'"),
+        (b"\n >a\nA\n", "does not begin with '>'"),
         (b">a\nAC\n>b\n>c\nA\n", "b: a record without a sequence"),
         (b">a\nAC\n>b", "b: a record without a sequence"),
         (b">\nAC\n", "a header without a name"),

@@ -1,0 +1,1 @@
+"""What `data_pipelines.inspect` is made of: finding, sampling, counting, drawing."""

@@ -1,0 +1,1 @@
+"""Finding biological sequences in the text of web pages."""
