@@ -58,6 +58,7 @@ setup(
     "tpu": ["jax[tpu]>=0.10,<0.12"],
     "cuda": ["jax[cuda13]>=0.10,<0.12"],
     "data": ["apache-beam>=2.70,<3", "dask[distributed]>=2025.1"],
+    "fuzz": ["atheris>=3,<4"],
     "export": ["torch>=2.8,<3", "transformers>=5,<6", "safetensors>=0.5,<1"],
     "dev": [
       "biopython>=1.85,<2",

@@ -1,5 +1,6 @@
 """The assigning stage: each item of a unit to the splits that it, or its stretches, belong to."""
 
+import array
 import collections
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -83,7 +84,8 @@ class _Made:
   """The pieces of one corpus."""
 
   def __init__(self):
-    self.pieces: dict[str, list[tuple[int, int, int, int]]] = {split: [] for split in SPLITS}
+    # Item, first letter, end and letters of each piece, one after another.
+    self.pieces = {split: array.array("q") for split in SPLITS}
     self.used = 0
     self.rejects, self.dropped = Tally(), Tally()
     self.dropped_letters: collections.Counter[str] = collections.Counter()
@@ -93,11 +95,11 @@ class _Made:
       self.rejects.add(place.reason, _example(item["id"], place))
     else:
       self.used += 1
-      self.pieces[place.split].append((index, 0, 0, letters))
+      self.pieces[place.split].extend((index, 0, 0, letters))
 
   def stretches(self, index: int, item: Mapping, kept: list, dropped: list) -> None:
     for start, end, split in kept:
-      self.pieces[split].append((index, start, end, end - start))
+      self.pieces[split].extend((index, start, end, end - start))
     if kept:
       self.used += 1
       for start, end, place in dropped:
@@ -109,8 +111,8 @@ class _Made:
   def as_dict(self) -> dict:
     return {
         "used": self.used,
-        "documents": {split: len(pieces) for split, pieces in self.pieces.items()},
-        "letters": {split: sum(p[3] for p in pieces) for split, pieces in self.pieces.items()},
+        "documents": {split: len(pieces) // 4 for split, pieces in self.pieces.items()},
+        "letters": {split: sum(pieces[3::4]) for split, pieces in self.pieces.items()},
         "rejects": self.rejects.as_dict(),
         "dropped": self.dropped.as_dict(),
         "dropped_letters": dict(sorted(self.dropped_letters.items())),

@@ -291,10 +291,11 @@ def _summary(config: BuildConfig, out: pathlib.Path) -> str:
   return "\n\n".join(parts)
 
 
-def _next_command(data_config: str, out: pathlib.Path) -> str:
-  """How to train on the rows; `configs/NAME.py` trains on what `configs/data/NAME.py` builds, where there is one."""
+def _next_command(data_config: str, trained_by: str | None, out: pathlib.Path) -> str:
+  """How to train on the rows: with the config that the data's config names as `trained_by`, else `configs/NAME.py` for
+  `configs/data/NAME.py` where there is one."""
   twin = pathlib.Path(data_config).parent.parent / pathlib.Path(data_config).name
-  config = twin if twin.exists() else "configs/bsm_110m.py"
+  config = trained_by or (twin if twin.exists() else "configs/bsm_110m.py")
   return f"python -m bsm_jax.train --config={config} --config.data.root={out / 'rows'} --workdir=DIR"
 
 
@@ -316,7 +317,7 @@ def main(argv: list[str]) -> None:
     sys.exit(1)
   data_config = config_flags.get_config_filename(values["config"])
   print(f"\nDone in {time.monotonic() - started:.0f} s. Next, train on the rows:")
-  print(f"  {_next_command(data_config, pathlib.Path(values.out))}")
+  print(f"  {_next_command(data_config, values.config.get('trained_by'), pathlib.Path(values.out))}")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from bsm_jax import tokenizer
 from data_pipelines import (
   assigning,
   duplicates,
@@ -22,7 +23,6 @@ from data_pipelines import (
   refseq_pairs,
   single_modal,
   web_corpus,
-  web_interleaved,
 )
 from data_pipelines import sources as sources_lib
 from data_pipelines.corpora import CorpusBuilder, plan_shards
@@ -33,6 +33,7 @@ from data_pipelines.report import Tally
 from data_pipelines.splits import SPLITS, SplitConfig
 from data_pipelines.tasks import Task, Workers, result
 from data_pipelines.units import CORPORA as NAMES
+from data_pipelines.web.config import DOCUMENT_REASONS
 
 CORPORA: dict[str, type[CorpusBuilder]] = {
     "refseq_pairs": refseq_pairs.RefseqPairs,
@@ -45,7 +46,7 @@ assert tuple(CORPORA) == NAMES
 REASONS = {
     "not_selected_transcript": "another transcript of the gene was chosen",
     **assigning.REASONS, **duplicates.REASONS, **holding_out.REASONS, **gene_related.REASONS, **fineweb.REASONS,
-    **web_interleaved.REASONS,
+    **DOCUMENT_REASONS,
 }
 
 
@@ -133,7 +134,9 @@ def build(
           "min_letters": config.min_letters, "splits": splits,
       }) for number, unit in enumerate(names)
   ])
-  shared = {"made_from": made_from, "decontamination": decontamination} | result(held_out)
+  shared = {
+      "made_from": made_from, "vocabulary_hash": tokenizer.vocabulary_hash(), "decontamination": decontamination,
+  } | result(held_out)
   for corpus in wanted:
     _write(corpus, units, assigned, out, workers, shared, config.shard_letters)
   shutil.copyfile(held_out / "splits.npz", out / "splits.npz")

@@ -3,7 +3,6 @@
 import dataclasses
 import os
 import pathlib
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 
 from data_pipelines import gene_records, gene_related, gene_rows
@@ -66,8 +65,6 @@ def read_part(part: Mapping) -> Iterator[CodingGene | Reject]:
   """The documents and rejected rows of one unit."""
   lists = {key: tuple(value) for key, value in part["config"].items() if isinstance(value, list)}
   config = GeneRelatedConfig(**part["config"] | lists)
-  with tempfile.TemporaryDirectory() as spill:
-    yield from gene_related.merge(
-        spill, rows=part["rows"], fragments=part["fragments"], config=config, bucket=part["bucket"],
-        buckets=part["buckets"],
-    )
+  yield from gene_related.merge(
+      part["rows"], part["fragments"], config=config, bucket=part["bucket"], buckets=part["buckets"]
+  )

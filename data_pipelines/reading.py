@@ -6,7 +6,6 @@ Records in = items + rejects, for every corpus.
 import pathlib
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -132,8 +131,8 @@ class _Reader:
         near=self._near(modality, letters),
     )
 
-  def _near(self, modality: Modality, letters: np.ndarray) -> Any:
-    return () if self.near is None else near_duplicates.keys(letters, modality, self.near)
+  def _near(self, modality: Modality, letters: np.ndarray) -> Sequence[int]:
+    return () if self.near is None else near_duplicates.keys(letters, modality, self.near).tolist()
 
   def _documents(self) -> None:
     for document in self.source.documents(self.part):

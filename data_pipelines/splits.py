@@ -61,7 +61,7 @@ class SplitConfig:
   min_protein: int = 30
   min_marked: int = 30
   max_gap: int = 100
-  max_clustered: int = 1_000_000
+  max_clustered: int = 200_000
 
   def __post_init__(self):
     if not (0 <= self.valid and 0 <= self.test and self.valid + self.test <= 1):

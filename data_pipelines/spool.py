@@ -1,5 +1,6 @@
 """Objects on disk in the order of writing, read back by index: what the stages of a build hand to each other."""
 
+import array
 import os
 import pathlib
 import pickle
@@ -15,7 +16,7 @@ class SpoolWriter:
   def __init__(self, folder: str | os.PathLike):
     self._folder = pathlib.Path(folder)
     self._file = open(self._folder / "items.pickle", "wb")
-    self._offsets: list[int] = []
+    self._offsets = array.array("q")
 
   def append(self, item: Any) -> int:
     """Writes an object and returns its index."""

@@ -1,5 +1,6 @@
 """A unit: what one task of the reading stage found in one file, or a part of one, as the later stages see it."""
 
+import array
 import os
 import pathlib
 
@@ -17,9 +18,10 @@ class UnitWriter:
   def __init__(self, folder: pathlib.Path):
     self._folder = folder
     self._spool = SpoolWriter(folder)
-    self._columns: list[tuple[int, int, int, int]] = []
+    # Arrays and not lists: a unit may have tens of millions of items.
+    self._columns = {name: array.array("Q") for name in ("corpus", "content", "protein", "letters")}
+    self._near, self._near_item = array.array("Q"), array.array("Q")
     self._out: set[int] = set()
-    self._near: list[np.ndarray] = []
     self.pinned: list[int] = []
 
   def append(self, corpus: str, item: dict, *, content: int, protein: int = 0, letters: int, near=()) -> int:
@@ -31,11 +33,14 @@ class UnitWriter:
       content: digest of what makes two items the same document.
       protein: digest of the item's protein, 0 where it has none.
       letters: how many it has in all.
-      near: uint64 [n], keys that near-duplicates are likely to have in common.
+      near: keys that near-duplicates are likely to have in common.
     """
-    self._columns.append((CORPORA.index(corpus), content, protein, letters))
-    self._near.append(np.asarray(near, np.uint64))
-    return self._spool.append(item)
+    for name, value in zip(self._columns, (CORPORA.index(corpus), content, protein, letters)):
+      self._columns[name].append(value)
+    index = self._spool.append(item)
+    self._near.extend(near)
+    self._near_item.extend([index] * len(near))
+    return index
 
   def leave_out(self, index: int) -> None:
     """The item becomes no document (but what it holds out is held out)."""
@@ -44,23 +49,24 @@ class UnitWriter:
   def close(self) -> int:
     """Ends the unit; returns the number of its keys of duplicates."""
     self._spool.close()
-    columns = np.array(self._columns, np.uint64).reshape(-1, 4)
-    kept = np.ones(len(columns), bool)
+    columns = {name: np.array(values, np.uint64) for name, values in self._columns.items()}
+    count = len(columns["corpus"])
+    kept = np.ones(count, bool)
     kept[sorted(self._out)] = False
     # Keys by which duplicates are found: sorted, so that a part of all keys is a slice in every unit.
-    near_counts = [len(n) for n in self._near]
-    item = np.concatenate([np.arange(len(columns)), np.repeat(np.arange(len(columns)), near_counts)]).astype(np.int64)
-    key = np.concatenate([columns[:, 1], *self._near]).astype(np.uint64)
-    exact = np.arange(len(key)) < len(columns)
+    item = np.concatenate([np.arange(count), np.array(self._near_item, np.int64)])
+    key = np.concatenate([columns["content"], np.array(self._near, np.uint64)])
+    exact = np.arange(len(key)) < count
     order = np.lexsort((item, key))
     order = order[kept[item[order]]]
     arrays = {
-        "corpus": columns[:, 0].astype(np.uint8), "protein": columns[:, 2], "letters": columns[:, 3].astype(np.int64),
+        "corpus": columns["corpus"].astype(np.uint8), "protein": columns["protein"],
+        "letters": columns["letters"].astype(np.int64),
         "kept": kept, "pinned": np.array(sorted(self.pinned), np.uint64),
         "key": key[order], "key_item": item[order], "key_exact": exact[order],
     }
-    for name, array in arrays.items():
-      np.save(self._folder / f"{name}.npy", array)
+    for name, values in arrays.items():
+      np.save(self._folder / f"{name}.npy", values)
     return len(order)
 
 

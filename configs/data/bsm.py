@@ -9,8 +9,8 @@ folder that `data_pipelines.download` filled, one folder a release (the sizes ar
     python -m data_pipelines.download --release=$r --out=DIR/$r; done
   python -m data_pipelines.download --release=colabfold_envdb --out=DIR/colabfold; tar -xzf … -C DIR/colabfold
 
-All of it is terabytes: run the build on a Beam runner (see `data_pipelines/build.py`), on a file system that its workers
-share. Evaluation sets that are to be kept out are named in `config.documents.evaluation_sets`.
+All of it is terabytes: run the build on a Beam runner (see `data_pipelines/build.py`), on a file system that its
+workers share. Evaluation sets that are to be kept out are named in `config.documents.evaluation_sets`.
 """
 
 import ml_collections

@@ -13,13 +13,14 @@ from configs.data import model_organisms
 
 def get_config() -> ml_collections.ConfigDict:
   config = model_organisms.get_config()
+  config.trained_by = "configs/model_organisms.py"
   config.data = ml_collections.config_dict.placeholder(str)
   genomes = [_below(source, "{genomes}", "{data}/genomes") for source in config.sources]
   del config.genomes
   config.sources = (
       *genomes,
       {"kind": "gene_related", "name": "gene_related", "tables": "{data}/ncbi_gene/selected_gene2accession.gz",
-       "records": "{data}/genomes/human_records/gbpri1_part.seq.gz"},
+       "records": "{data}/genomes/human_records/*.seq.gz", "options": {"headerless": True}},
       {"kind": "fasta", "name": "viral_proteins", "path": "{data}/proteins/prokka_viruses_sprot.faa.gz",
        "modality": "protein"},
       {"kind": "fasta", "name": "archaeal_proteins", "path": "{data}/proteins/prokka_archaea_sprot.faa.gz",

@@ -41,11 +41,18 @@ class Split:
     total: its documents or rows.
     read: how many of them were read.
     letters: letters by modality in all of them; estimates where not all were read and no description counts them.
+    described_letters: letters in all, as the corpus's own description counts them; None where it does not.
   """
 
   total: int
   read: int
   letters: Mapping[str, float]
+  described_letters: int | None
+
+  @property
+  def is_whole(self) -> bool:
+    """Whether everything was read."""
+    return self.read == self.total
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,7 +136,7 @@ class Survey:
   @property
   def is_sampled(self) -> bool:
     """Whether some of it was not read."""
-    return any(s.read < s.total for part in (*self.corpora, *self.row_sets) for s in part.splits.values())
+    return not all(s.is_whole for part in (*self.corpora, *self.row_sets) for s in part.splits.values())
 
   def taxon(self, taxon: int) -> str:
     """A taxon's name, or its id."""
@@ -165,7 +172,7 @@ def survey(found: layout.Found, options: Options, taxonomy: str | os.PathLike | 
   """
   corpora = [_corpus(d, options) for d in tqdm.tqdm(found.datasets, "documents", leave=False, disable=None)]
   row_sets = [_row_set(r, options) for r in tqdm.tqdm(found.row_sets, "rows", leave=False, disable=None)]
-  warnings = [*found.warnings, *(w for c in corpora for w in _ledger_warnings(c))]
+  warnings = [*found.warnings, *(w for c in corpora for w in _corpus_warnings(c))]
   warnings += [w for r in row_sets for w in _row_warnings(r)]
   taxa = {int(t) for c in corpora for t in np.unique(c.statistics.taxon)}
   parts = [*corpora, *row_sets]
@@ -206,7 +213,8 @@ def _corpus(dataset: layout.Dataset, options: Options) -> Corpus:
     measured = [statistics.measure_sequences(b) for b in reading.sequences(dataset, split, indices)]
     if measured:
       part = statistics.combine_sequences(measured).scaled(shards.total / len(indices))
-      splits[split] = Split(shards.total, len(indices), part.letters_by_modality())
+      described = dataset.metadata.get("letters", {}).get(split)
+      splits[split] = Split(shards.total, len(indices), part.letters_by_modality(), described)
       parts.append(part)
   if not parts:
     raise InputError(dataset.folder, "holds not one sequence", "Build it again, from sources that hold some")
@@ -230,13 +238,18 @@ def ledger(corpus: Corpus) -> tuple[int, int, int] | None:
   return corpus.metadata["records"], used, sum(r["count"] for r in corpus.metadata.get("rejects", {}).values())
 
 
-def _ledger_warnings(corpus: Corpus) -> Iterable[str]:
+def _corpus_warnings(corpus: Corpus) -> Iterable[str]:
   counts = ledger(corpus)
   if counts and counts[0] != counts[1] + counts[2]:
     yield (
         f"{corpus.name}: {counts[0]:,} records were read, but {counts[1]:,} are used and {counts[2]:,} rejected:"
         " some are unaccounted for"
     )
+  for name, split in corpus.splits.items():
+    found = sum(split.letters.values())
+    if split.is_whole and split.described_letters not in (None, found):
+      counted = f"its description counts {split.described_letters:,}"
+      yield f"{corpus.name}, {name}: holds {found:,.0f} letters where {counted}"
 
 
 # --- rows ---
@@ -258,7 +271,8 @@ def _row_set(row_set: layout.RowSetFiles, options: Options) -> RowSet:
         raise InputError(row_set.folder / split, error.problem, remedy, record=record) from error
       begin += len(rows)
     parts.append(statistics.combine_rows(measured).scaled(total / len(indices)))
-    splits[split] = Split(total, len(indices), row_set.description["splits"][split]["letters_by_modality"])
+    letters = row_set.description["splits"][split]["letters_by_modality"]
+    splits[split] = Split(total, len(indices), letters, sum(letters.values()))
   if not parts:
     raise InputError(row_set.folder, "holds not one row", "Build it again, from documents that hold some")
   dropped = _dropped(row_set.name, "views", row_set.description.get("dropped", {}))
@@ -268,7 +282,7 @@ def _row_set(row_set: layout.RowSetFiles, options: Options) -> RowSet:
 def _row_warnings(row_set: RowSet) -> Iterable[str]:
   """Where every row was read and every letter has its tag, the counts have to be those of the description."""
   measured = row_set.statistics
-  if any(s.read < s.total for s in row_set.splits.values()) or measured.untyped_letters:
+  if not all(s.is_whole for s in row_set.splits.values()) or measured.untyped_letters:
     return
   found = measured.sequences.letters_by_modality()
   described = {m: sum(s.letters[m] for s in row_set.splits.values()) for m in found}

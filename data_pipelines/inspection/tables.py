@@ -95,7 +95,7 @@ def _distinct(values: Iterable) -> str:
 
 
 def _read(split: survey_lib.Split) -> str:
-  return "all" if split.read == split.total else percent(split.read / split.total)
+  return "all" if split.is_whole else percent(split.read / split.total)
 
 
 def percent(share: float) -> str:
@@ -111,12 +111,13 @@ def documents(survey: Survey) -> Table:
   rows = []
   for corpus in survey.corpora:
     for name, split in corpus.splits.items():
-      letters = [about(split.letters[m], split.read == split.total) for m in _MODALITIES]
-      rows.append([corpus.name, name, split.total, *letters, _read(split)])
-  return _table(["corpus", "split", "documents", *_MODALITIES, "read"], rows)
+      letters = [about(split.letters[m], split.is_whole) for m in _MODALITIES]
+      total = split.described_letters or about(sum(split.letters.values()), split.is_whole)
+      rows.append([corpus.name, name, split.total, total, *letters, _read(split)])
+  return _table(["corpus", "split", "documents", "letters", *_MODALITIES, "read"], rows)
 
 
-_SHOWN_ELSEWHERE = ("made_from", "records", "records_used", "documents")
+_SHOWN_ELSEWHERE = ("made_from", "records", "records_used", "documents", "letters")
 
 
 def notes(corpus: survey_lib.Corpus) -> Mapping[str, str]:
@@ -143,7 +144,7 @@ def taxa(survey: Survey, most: int) -> Table:
   """Letters by taxon in all corpora together."""
   by_taxon = survey.everything().letters_by_taxon()
   total = sum(letters.sum() for letters in by_taxon.values())
-  exact = not any(s.read < s.total for c in survey.corpora for s in c.splits.values())
+  exact = all(s.is_whole for c in survey.corpora for s in c.splits.values())
   rows = [
       [survey.taxon(taxon), *(about(n, exact) for n in letters), f"{letters.sum() / total:.1%}"]
       for taxon, letters in by_taxon.items()

@@ -48,53 +48,63 @@ def files_under(folder):
   return {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
+# `perform` runs every task: counts the tasks, those that identify files apart, and is killed after so many.
+COUNT = """
+original, calls = tasks.perform, []
+def perform(task, root):
+  if root.name == 'identify files': return original(task, root)
+  calls.append(task)
+  if len(calls) > {limit}: os.kill(os.getpid(), signal.SIGKILL)
+  original(task, root)
+tasks.perform = perform
+import atexit; atexit.register(lambda: print('tasks', len(calls)))
+"""
+UNLIMITED = COUNT.format(limit=10**6)
+
+
 @pytest.fixture(scope="module")
-def one_worker(settings, tmp_path_factory):
+def finished_build(settings, tmp_path_factory):
+  """(files, number of tasks) of a build by one worker."""
   out = tmp_path_factory.mktemp("one_worker")
-  done = start(settings, out)
+  done = start(settings, out, before=UNLIMITED)
   assert done.returncode == 0, done.stderr
-  found = files_under(out)
+  return files_under(out), int(done.stdout.split()[-1])
+
+
+@pytest.fixture(scope="module")
+def one_worker(finished_build):
+  found, _ = finished_build
   shards = [p for p in found if "single_modal-train" in p.name]
   assert len(shards) > 5 and len([p for p in found if p.parts[:3] == ("rows", "single", "train")]) > 5
   return found
 
 
 @pytest.mark.parametrize(("runner", "options"), [
-    ("DirectRunner", ("--direct_running_mode=multi_processing", "--direct_num_workers=4")),
-    (DASK, ("--dask_npartitions=8",)),
-], ids=["four processes", "dask"])
+    ("DirectRunner", ("--direct_running_mode=multi_threading", "--direct_num_workers=4")),
+    # Starting processes for each stage takes some 100 seconds of two cores.
+    pytest.param(
+        "DirectRunner", ("--direct_running_mode=multi_processing", "--direct_num_workers=4"), marks=pytest.mark.slow
+    ),
+    pytest.param(DASK, ("--dask_npartitions=8",), marks=pytest.mark.slow),
+], ids=["four threads", "four processes", "dask"])
 def test_workers_change_no_byte(settings, one_worker, tmp_path, runner, options):
-  if runner == DASK:
-    pytest.importorskip("distributed", reason="Dask is in the extra `data`")
   done = start(settings, tmp_path, runner, options)
   assert done.returncode == 0, done.stderr
   assert files_under(tmp_path) == one_worker
 
 
 @pytest.mark.parametrize("finished", [1, 8, 20, 40])
-def test_a_killed_build_goes_on_behind_the_last_finished_task(settings, one_worker, tmp_path, finished):
-  # `perform` counts the tasks that it was asked for: those of the second run are what the first had not finished.
-  count = (
-      "original, calls = tasks.perform, []\n"
-      "def perform(task, root):\n"
-      "  if root.name == 'identify files': return original(task, root)\n"
-      "  calls.append(task)\n"
-      "  if len(calls) > {limit}: os.kill(os.getpid(), signal.SIGKILL)\n"
-      "  original(task, root)\n"
-      "tasks.perform = perform\n"
-      "import atexit; atexit.register(lambda: print('tasks', len(calls)))\n"
-  )
-  assert start(settings, tmp_path, before=count.format(limit=finished)).returncode == -signal.SIGKILL
-  assert not list(tmp_path.rglob("corpus.json")) or finished > 30
-  done = start(settings, tmp_path, before=count.format(limit=10**6))
+def test_a_killed_build_goes_on_behind_the_last_finished_task(settings, finished_build, tmp_path, finished):
+  files, tasks = finished_build
+  assert start(settings, tmp_path, before=COUNT.format(limit=finished)).returncode == -signal.SIGKILL
+  done = start(settings, tmp_path, before=UNLIMITED)
   assert done.returncode == 0, done.stderr
-  whole = start(settings, tmp_path / "whole", before=count.format(limit=10**6))
-  assert int(done.stdout.split()[-1]) == int(whole.stdout.split()[-1]) - finished
-  assert {p: c for p, c in files_under(tmp_path).items() if p.parts[0] != "whole"} == one_worker
+  assert int(done.stdout.split()[-1]) == tasks - finished
+  assert files_under(tmp_path) == files
 
 
 def test_a_build_that_was_stopped_on_many_workers_can_go_on_with_one(settings, one_worker, tmp_path):
-  options = ("--direct_running_mode=multi_processing", "--direct_num_workers=2")
+  options = ("--direct_running_mode=multi_threading", "--direct_num_workers=2")
   die = "build._build_rows = None"  # every corpus is done by then, no row set is
   assert start(settings, tmp_path, "DirectRunner", options, before=die).returncode != 0
   done = start(settings, tmp_path)

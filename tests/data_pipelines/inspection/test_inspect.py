@@ -57,6 +57,14 @@ class TestSurvey:
     (warning,) = survey_lib.survey(layout.find(copy), survey_lib.Options()).warnings
     assert warning.startswith("single_modal: 8 records were read, but 3 are used and 4 rejected")
 
+  def test_documents_that_are_not_as_long_as_described_are_a_warning(self, copy):
+    path = copy / "documents" / "single_modal" / "1.0.0" / "metadata.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"letters": {"train": 507}}))
+    assert not survey_lib.survey(layout.find(copy), survey_lib.Options()).warnings
+    path.write_text(path.read_text().replace("507", "506"))
+    (warning,) = survey_lib.survey(layout.find(copy), survey_lib.Options()).warnings
+    assert warning == "single_modal, train: holds 507 letters where its description counts 506"
+
   def test_letters_that_the_description_counts_otherwise_are_a_warning(self, copy):
     path = copy / "rows" / "pairs" / "corpus.json"
     description = json.loads(path.read_text())

@@ -19,6 +19,7 @@ from tests.data_pipelines.inspection.sample_build import (
   DOCUMENTS,
   PROTEIN,
   WEB,
+  ids,
   pair,
   row,
   write_documents,
@@ -190,7 +191,8 @@ class TestRead:
 
   @pytest.mark.parametrize("change", [
       {"ends": np.array([4, 6], np.int32)}, {"ends": np.array([4, 6, 8], np.int32)},
-      {"ends": np.array([6, 4, 9], np.int32)}, {"modalities": np.array([5, 7, 9], np.uint8)},
+      {"ends": np.array([6, 4, 9], np.int32), "letters": ids("ACGTACGTA"), "modalities": np.full(3, DNA, np.uint8)},
+      {"modalities": np.array([5, 7, 9], np.uint8)},
       {"modalities": np.array([7, 7, 7], np.uint8)},
   ])
   def test_a_document_that_contradicts_itself_is_named(self, tmp_path, change):
