@@ -3,14 +3,18 @@
 A document's sequences are found, typed and kept in order of appearance; its prose is dropped. The corpus takes the
 documents that hold three or more (arXiv 2410.11499). `extract` works in three steps:
 
-1. Finders look for layouts: file formats (`web/blocks.py`), alignments (`web/alignments.py`), and words of nucleotides or
-   residues in running text with the pieces that belong to them (`web/runs.py`).
-2. The surroundings say how much speaks for a candidate (`web/cues.py`), and the judge decides (`web/judge.py`).
-3. What only lacked evidence is looked at again: a fragment of a sequence that was found (k-mers, digests), or an entry in
-   a list whose other entries are sequences.
+1. Finders look for layouts: file formats (`web/blocks.py`), alignments (`web/alignments.py`), and words of nucleotides
+   or residues in running text with the pieces that belong to them (`web/runs.py`).
+2. The judge decides by the letters (`web/judge.py`), and where these do not suffice by what the surroundings say
+   (`web/cues.py`).
+3. What only lacked evidence is looked at again: a fragment of a sequence that was found (k-mers, digests), or an entry
+   in a list whose other entries are sequences.
 
 Every candidate becomes a sequence or is rejected with a reason, and so does every document. All steps are linear in the
-text; a page that holds nothing like a sequence costs five scans.
+text; a page that holds nothing like a sequence costs a dozen scans.
+
+How the sequences of a document are counted: each once. A primer that a page names five times is one sequence, and so is
+a protein that a page wraps over five lines.
 """
 
 import bisect
@@ -23,8 +27,7 @@ from data_pipelines.web import alignments, blocks, runs
 from data_pipelines.web.candidates import Candidate, Evidence
 from data_pipelines.web.config import CANDIDATE_REASONS, DOCUMENT_REASONS, WebConfig
 from data_pipelines.web.cues import Context
-from data_pipelines.web.judge import judge
-from data_pipelines.web.letters import reads_as_nucleotides
+from data_pipelines.web.judge import OPEN, judge
 
 REASONS: dict[str, str] = {**DOCUMENT_REASONS, **CANDIDATE_REASONS}
 
@@ -39,8 +42,8 @@ class FoundSequence:
     pieces: where the letters stand in the text, (start, end) each, in the order of the sequence. Joined, upper-cased,
       they are `letters` (for three-letter residues: their one-letter form).
     how: the layout: `fasta`, `numbered`, `translation`, `fastq`, `sam`, `alignment`, `seqres`, `three_letter`,
-      `single_letters`, `text`.
-    evidence: what spoke for it: `declared`, `framed`, `near` or `bare` (see `WebConfig`).
+      `single_letters`, `groups` (codons and the like), `text`, or `among_codes` (text beside meaningless capitals).
+    evidence: how much it took to believe in it: `bare`, `near`, `framed` or `declared` (see `WebConfig`).
   """
 
   modality: Modality
@@ -111,16 +114,15 @@ def extract(text: str, config: WebConfig) -> Extraction:
     return Extraction((), ())
   candidates = _candidates(text, seeds, config)
   context = Context(text, config)
-  evidence = [_evidence(candidate, context) for candidate in candidates]
-  verdicts = [judge(candidate, found, config) for candidate, found in zip(candidates, evidence)]
-  _second_look(text, candidates, evidence, verdicts, config)
+  verdicts = [_verdict(candidate, context, config) for candidate in candidates]
+  _second_look(text, candidates, verdicts, config)
   seen: set[tuple[Modality, str]] = set()
   sequences, rejected = [], []
-  for candidate, found, verdict in zip(candidates, evidence, verdicts):
+  for candidate, (evidence, verdict) in zip(candidates, verdicts):
     letters = candidate.letters.upper().rstrip("*")
     if isinstance(verdict, Modality) and (verdict, letters) not in seen:
       seen.add((verdict, letters))
-      sequences.append(FoundSequence(verdict, letters, candidate.pieces, candidate.how, found.name.lower()))
+      sequences.append(FoundSequence(verdict, letters, candidate.pieces, candidate.how, evidence.name.lower()))
     else:
       code = "repeat" if isinstance(verdict, Modality) else verdict
       rejected.append(RejectedCandidate(code, candidate.start, candidate.end, candidate.letters[:_SHOWN]))
@@ -154,47 +156,48 @@ def _candidates(text: str, seeds: list[runs.Seed], config: WebConfig) -> list[Ca
   return sorted(candidates, key=lambda candidate: candidate.start)
 
 
-def _evidence(candidate: Candidate, context: Context) -> Evidence:
-  if candidate.code:
-    return Evidence.BARE
-  if candidate.evidence is not None:
-    return candidate.evidence
-  nucleotides = reads_as_nucleotides(candidate.letters) if candidate.nucleotides is None else candidate.nucleotides
-  return context.evidence(candidate.start, candidate.end, nucleotides=nucleotides)
+def _verdict(candidate: Candidate, context: Context, config: WebConfig) -> tuple[Evidence, Modality | str]:
+  """The judge's verdict and the evidence it rests on; the surroundings are asked only where letters do not suffice."""
+  evidence = Evidence.BARE if candidate.evidence is None else candidate.evidence
+  verdict = judge(candidate, evidence, config)
+  if candidate.code or candidate.evidence is not None or verdict not in OPEN:
+    return evidence, verdict
+  evidence = context.evidence(candidate.start, candidate.end, nucleotides=bool(candidate.nucleotides))
+  return evidence, judge(candidate, evidence, config)
 
 
-_WEAK = frozenset({"no_context", "words", "low_complexity", "lower_case"})
 _LIST_GAP = 40  # Characters between two entries of a list.
 
 
 def _second_look(
-    text: str,
-    candidates: list[Candidate],
-    evidence: list[Evidence],
-    verdicts: list[Modality | str],
-    config: WebConfig,
+    text: str, candidates: list[Candidate], verdicts: list[tuple[Evidence, Modality | str]], config: WebConfig
 ) -> None:
-  """Judges again, as framed, what lacked evidence only; changes `evidence` and `verdicts` in place.
+  """Judges again, as framed, what lacked evidence only; changes `verdicts` in place.
 
-  A candidate is lifted if its letters are part of a protein that was found, or if a neighbour in the same list or column
-  is a protein: at most `_LIST_GAP` characters away, with no more than two words between, or after the same six
+  A candidate is lifted if its letters are part of a protein that was found, or if a neighbour in the same list or
+  column is a protein: at most `_LIST_GAP` characters away with no more than two words between, or behind the same six
   characters (`MSP:`, `<td>`).
   """
-  proteins = "\n".join(c.letters.upper() for c, v in zip(candidates, verdicts) if v == Modality.PROTEIN)
-  before = {_tag(text, c) for c, v in zip(candidates, verdicts) if v == Modality.PROTEIN} - {""}
+  proteins = [c for c, (_, verdict) in zip(candidates, verdicts) if verdict == Modality.PROTEIN]
+  if not proteins:
+    return
+  letters = "\n".join(c.letters.upper() for c in proteins)
+  tags = {_tag(text, c) for c in proteins} - {""}
   order = range(len(candidates))
   for indices in (order, reversed(order)):
     neighbour: Candidate | None = None
     for i in indices:
-      candidate, verdict = candidates[i], verdicts[i]
-      weak = verdict in _WEAK and not candidate.code and candidate.nucleotides is False
-      if weak and evidence[i] < Evidence.FRAMED:
-        part = candidate.letters in proteins
-        if part or _tag(text, candidate) in before or (neighbour and _in_list(text, neighbour, candidate)):
-          again = judge(candidate, Evidence.FRAMED, config)
-          if isinstance(again, Modality):
-            evidence[i], verdicts[i] = Evidence.FRAMED, again
-      if verdicts[i] == Modality.PROTEIN:
+      candidate, (evidence, verdict) = candidates[i], verdicts[i]
+      weak = verdict in OPEN and not candidate.code and candidate.nucleotides is False
+      if weak and evidence < Evidence.FRAMED:
+        again = judge(candidate, Evidence.FRAMED, config)
+        if isinstance(again, Modality) and (
+            (neighbour and _in_list(text, neighbour, candidate))
+            or _tag(text, candidate) in tags
+            or candidate.letters in letters
+        ):
+          verdicts[i] = Evidence.FRAMED, again
+      if verdicts[i][1] == Modality.PROTEIN:
         neighbour = candidate
 
 
@@ -206,5 +209,5 @@ def _tag(text: str, candidate: Candidate) -> str:
 
 def _in_list(text: str, a: Candidate, b: Candidate) -> bool:
   first, second = (a, b) if a.start < b.start else (b, a)
-  between = text[first.end : second.start]
+  between = text[first.end : min(second.start, first.end + _LIST_GAP + 1)]
   return len(between) <= _LIST_GAP and "\n\n" not in between and sum(w.isalpha() for w in between.split()) <= 2

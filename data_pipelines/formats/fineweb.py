@@ -1,11 +1,11 @@
 """Web documents in the layout of FineWeb and FineWeb-Edu: Parquet, or JSON lines of the same fields.
 
-Parquet is read row group by row group and only in the columns that are used; a file of some GB is shared by several
-tasks, each with a range of row groups (`units`). JSON lines (plain, gzip, zstd) are read line by line.
+Parquet is read row group by row group and only in the columns that are used; several tasks share a file of some GB,
+each with a range of row groups (`units`). JSON lines (plain, gzip, zstd) are read line by line.
 
-A record that cannot be used (no JSON, no text, not UTF-8) is yielded as a `Reject`: among billions of crawled pages some
-are damaged, and one must not stop the build that has to report it. A file that ends too early or has other columns
-is an `InputError`, because there something is wrong with the whole of it.
+A record that cannot be used (no JSON, no text, not UTF-8) is yielded as a `Reject`: among billions of crawled pages
+some are damaged, and one must not stop the build that has to report it. A file that ends too early or has other columns
+is an `InputError`: there something is wrong with the whole of it.
 """
 
 import dataclasses

@@ -49,6 +49,7 @@ def find(text: str) -> Iterator[tuple[Candidate | None, int, int]]:
 
 def _counted(text: str, rows: list[re.Match]) -> Iterator[tuple[Candidate | None, int, int]]:
   open_rows: dict[str, _Open] = {}
+  closed: list[_Open] = []
   for row in rows:
     name = row.group(1)
     count = len(without_gaps(row.group(3)))
@@ -60,11 +61,17 @@ def _counted(text: str, rows: list[re.Match]) -> Iterator[tuple[Candidate | None
     if found and _continue(found, row, start, end, count):
       continue
     if found:
-      yield from _close(text, open_rows.pop(name))
+      closed.append(open_rows.pop(name))
     if opened := _begin(row, start, end, count):
       open_rows[name] = opened
-  for found in open_rows.values():
-    yield from _close(text, found)
+  sure = [found for found in (*closed, *open_rows.values()) if found.sure]
+  for found in sure:
+    yield from _row_candidate(text, found.spans, found.rows)
+  # The line between two rows repeats the letters that are equal.
+  spans = sorted(row for found in sure for row in found.rows)
+  for (_, above), (below, _) in zip(spans, spans[1:]):
+    if text.count("\n", above, below) == 2:
+      yield None, above, below
 
 
 def _begin(row: re.Match, start: int | None, end: int | None, count: int) -> _Open | None:
@@ -102,11 +109,6 @@ def _continue(found: _Open, row: re.Match, start: int | None, end: int | None, c
   return True
 
 
-def _close(text: str, found: _Open) -> Iterator[tuple[Candidate | None, int, int]]:
-  if found.sure:
-    yield from _row_candidate(text, found.spans, found.rows)
-
-
 def _row_candidate(
     text: str, spans: list[tuple[int, int]], rows: list[tuple[int, int]]
 ) -> Iterator[tuple[Candidate | None, int, int]]:
@@ -138,7 +140,10 @@ def _interleaved(text: str, rows: list[re.Match]) -> Iterator[tuple[Candidate | 
       group.append(blocks[i])
     i += 1
     gapped = any(not row.group(3).replace(" ", "").isalpha() for block in group for row in block)
-    if len(set(names)) == len(names) and (len(group) > 1 or gapped):
+    # `MKRISTTITT...ITITTGNGAG` in every row, at one place: letters are left out there.
+    dots = {row.group(3).find("...") for row in group[0]}
+    shortened = len(dots) == 1 and dots != {-1}
+    if len(set(names)) == len(names) and (len(group) > 1 or gapped) and not shortened:
       for column in zip(*group):
         yield from _row_candidate(text, [row.span(3) for row in column], [row.span() for row in column])
 

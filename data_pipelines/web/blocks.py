@@ -7,8 +7,8 @@ from data_pipelines.web.candidates import Candidate, Evidence
 from data_pipelines.web.letters import RESIDUES, SEQRES_BASES, without_gaps
 
 _HEADER = re.compile(r"^[ \t]*(?:>|&gt;)(?![>&])[ \t]?(\S[^\n]*)$", re.M)
-# A line of a FASTA record: letters, perhaps in groups, perhaps with a count at its end; a stop at the end of a protein.
-_FASTA_LINE = re.compile(r"[ \t]*([A-Za-z*.~-]+(?:[ \t][A-Za-z*.~-]+)*)[ \t]*\d*[ \t]*\r?(?:\n|\Z)")
+# A line of a FASTA record: letters, perhaps in groups, perhaps with a count at its end, or the bars of a table's cells.
+_FASTA_LINE = re.compile(r"[ \t|]*([A-Za-z*.~-]+(?:[ \t][A-Za-z*.~-]+)*)[ \t]*\d*[ \t|]*\r?(?:\n|\Z)")
 _NUMBERED = re.compile(
     r"^[ \t]*(\d{1,9})[ \t]+([A-Za-z*-]+(?:[ \t]+[A-Za-z*-]+)*)[ \t]*(\d{1,9})?[ \t]*\r?(?:\n|\Z)"
     r"|^[ \t]*([A-Za-z*-]{10}(?:[ \t]+[A-Za-z*-]{1,10})*)[ \t]+(\d{1,9})[ \t]*\r?(?:\n|\Z)",
@@ -27,12 +27,13 @@ _NAME = "|".join(RESIDUES)
 # Residues by their three-letter names; between them hyphens, spaces, line ends and the numbers of a sequence listing.
 _THREE_LETTER = re.compile(rf"(?<![A-Za-z])(?:{_NAME})(?:[-‐–·\s\d]{{0,120}}(?:{_NAME})){{3,}}(?![a-z])")
 _RESIDUE = re.compile(_NAME)
+_TWO_RESIDUES = re.compile(rf"(?:{_NAME})[-‐–·\s\d]{{0,120}}(?:[AGTCHILMPSVX][a-z]{{2}})(?![a-z])")
 # What the patterns above need, as fast scans of pages that hold no seed of `runs.py`: a header, small letters in tens,
 # two residues, SEQRES.
 _SIGNS = (
     re.compile(r"^[ \t]*(?:>|&gt;)[ \t]?\w", re.M),
     re.compile(r"[a-z]{10} [a-z]{10} [a-z]{10}"),
-    re.compile(rf"(?:{_NAME})[-‐–·\s](?:[AGTCHILMPSV][a-z]{{2}})\b"),
+    _TWO_RESIDUES,
     re.compile(r"^[ \t]*SEQRES ", re.M),
 )
 
@@ -54,7 +55,7 @@ def find(text: str, *, three_letter: bool) -> Iterator[tuple[Candidate | None, i
   yield from _uniprot(text)
   yield from _numbered(text)
   yield from _seqres(text)
-  if three_letter:
+  if three_letter and _TWO_RESIDUES.search(text):
     yield from _three_letter(text)
 
 

@@ -20,8 +20,7 @@ class Candidate:
   Attributes:
     pieces: where its letters stand in the text (start, end), in the order of the sequence.
     letters: the letters as written, without gaps, spaces and numbers; for `three_letter` the one-letter form.
-    how: the layout in which it was found: `fasta`, `numbered`, `translation`, `fastq`, `sam`, `alignment`, `seqres`,
-      `three_letter`, `text`.
+    how: the layout in which it was found, see `FoundSequence`.
     nucleotides: whether the letters are to be judged as nucleotides or as residues; None: by themselves.
     evidence: what the layout itself says; None: the surroundings are still to be asked.
     code: why it is none, where the finder knows already, else "".

@@ -12,6 +12,9 @@ _NAME_GOES_ON = re.compile(r"-([A-Za-z]+)")
 _TO_LINE_END = re.compile(r"[^\n<]*")
 _BARE_LINE = re.compile(r"[\s\"'`>.#/*|]*")
 _WRAPPED = 40  # Letters of the shortest line that counts as one of a wrapped sequence.
+_TERMINALS = (72, 78, 79)  # Widths, besides whole tens, at which programs break lines.
+_USUAL = (60, 70, 80)  # Widths at which lines are one sequence even if the last is full.
+_COMPLEMENT = str.maketrans("ACGTUN", "TGCAAN")
 
 
 class Chain:
@@ -27,6 +30,7 @@ class Chain:
     self._longest = end - start
     self._tens = end - start == 10
     self._marked = False
+    self._is_list = False
 
   @property
   def end(self) -> int:
@@ -42,6 +46,11 @@ class Chain:
   def candidates(self) -> Iterator[Candidate]:
     """One candidate of all pieces, or one of each where they are a list."""
     words = [self._word(i) for i in range(len(self._pieces))]
+    if self._is_list:
+      cuts = [i for i, kind in enumerate(self._kinds, 1) if kind == "line"]
+      for first, last in zip([0, *cuts], [*cuts, len(words)]):
+        yield self._candidate(first, last)
+      return
     together = True
     only_spaces = self._kinds and set(self._kinds) == {"space"}
     if only_spaces and not self._marked and not _SEQ_ID.match(self._text, self.end):
@@ -87,6 +96,9 @@ class Chain:
       found = joints.joint(text, b)
       if not found or found[1] != start or not self._accepts(a, b, found[0]):
         return
+      # `an RNA ACGU…`: codes of ambiguity are believed behind a sequence only.
+      if self._nucleotides and not joints.only(text[a:b], joints.NUCLEOTIDES):
+        return
       # `Nogo-A ATGG…`, `806R GGAC…`: a name's end.
       if a and (edges.grows(text[a - 1]) or (text[a - 1] == "-" and not edges.is_marked(text, a))):
         return
@@ -101,26 +113,30 @@ class Chain:
       last = self.end
       found = joints.joint(text, last)
       if not found or found[1] >= limit:
-        return
+        break
       kind, start = found
       end = min(joints.WORD.match(text, start).end(), limit)
       # The word goes on (`BC_0062`, `Q9T0Q8`), or it begins a name (`… R-primer`).
       grown = edges.grows(text[end : end + 1]) and not edges.is_marked_after(text, end)
       if grown or not self._accepts(start, end, kind) or (end - start <= 3 and self._is_name(end)):
-        return
+        break
       if kind == "number" and (int(text[last:start]) not in (letters, letters + 1) or len(self._pieces) < 2):
-        return
+        break
       if kind == "quote" and "+" not in text[last:start] and letters < 20:
-        return
-      if kind == "paren":
-        if in_parentheses == (text[last] not in ")]"):
-          return
-        in_parentheses = not in_parentheses
-      if kind == "line" and not wrap.continues(start, open_mark=self._marked and not edges.is_marked_after(text, last)):
-        return
+        break
+      if kind == "paren" and in_parentheses == (text[last] not in ")]"):
+        break
+      in_parentheses ^= kind == "paren"
+      if kind == "line" and not wrap.continues(last, start, open_mark=self._is_open(last)):
+        break
       self._add(len(self._pieces), (start, end), kind)
       letters += end - start
       wrap.letters += end - start
+    self._is_list = wrap.is_list()
+
+  def _is_open(self, end: int) -> bool:
+    """Whether the sequence began with 5' and has not come to 3' at `end`."""
+    return self._marked and not edges.is_marked_after(self._text, end)
 
   def _is_name(self, end: int) -> bool:
     name = _NAME_GOES_ON.match(self._text, end)
@@ -159,10 +175,14 @@ class Chain:
       code = "modified"
     elif not self._nucleotides and edges.is_among_codes(text, start, end):
       how = "among_codes"
-    elif self._nucleotides and kinds and set(kinds) <= {"space", "hyphen"} and max(map(len, words)) < 10:
+    elif self._nucleotides and kinds and set(kinds) <= {"space", "hyphen"} and _are_short([len(w) for w in words]):
       code, how = edges.short_groups(text, words, kinds[0], start, end)
     code = code or edges.unclear(text, start, end)
     return Candidate(pieces, "".join(words), how, self._nucleotides, code=code)
+
+
+def _are_short(lengths: list[int]) -> bool:
+  return min(lengths) < 8 and max(lengths) < 10
 
 
 class _Wrap:
@@ -173,13 +193,16 @@ class _Wrap:
     self._nucleotides = nucleotides
     self._prefix = start - text.rfind("\n", max(0, start - 200), start) - 1
     self._bare = self._prefix < 200 and bool(_BARE_LINE.fullmatch(text, start - self._prefix, start))
+    self._line = start  # Where the letters of the current line begin.
     self._width = 0  # Letters of a full line, once known.
+    self._open = False  # Whether a mark, not the width, joined two lines.
     self.letters = letters  # Of the current line.
 
-  def continues(self, start: int, *, open_mark: bool) -> bool:
+  def continues(self, last: int, start: int, *, open_mark: bool) -> bool:
     """Whether the line that begins with the piece at `start` belongs to the sequence; counts it if so.
 
     Args:
+      last: where the current line's last piece ends.
       start: where the next line's first piece begins.
       open_mark: the sequence began with 5' and has not come to 3' yet.
     """
@@ -189,19 +212,32 @@ class _Wrap:
     letters = len(line) - line.count(" ")
     slack = 0 if self._nucleotides else 3
     if open_mark and self._nucleotides:
-      goes_on = True
+      goes_on = self._open = True
     elif not bare:
       # Prose that is wrapped at the margin, in the middle of a sequence.
       prose = self._nucleotides and not self._bare and "\t" not in line and len(words[0].rstrip(",.;:)")) >= 4
       goes_on = prose and 60 <= self._prefix + self.letters <= 200
     elif self._bare or self._width:
       full = self._width or self.letters
-      goes_on = full >= _WRAPPED and abs(self.letters - full) <= slack and letters <= full + slack
+      goes_on = self._is_width(full) and abs(self.letters - full) <= slack and letters <= full + slack
+      goes_on = goes_on and not self._is_other_strand(self._text[self._line : last], line)
     else:
       # The first line has other text before the sequence: lines are equally wide, not equally full.
       wide = 0.8 <= (self._prefix + self.letters) / letters <= 1.25 if letters else False
       goes_on = wide and letters >= _WRAPPED and self.letters >= 20
     if goes_on:
       self._width = self._width or (self.letters if self._bare else letters)
+      self._line = start
       self.letters = 0
     return goes_on
+
+  def is_list(self) -> bool:
+    """Whether the lines are rather a list of equally long sequences: the last is full, and the width unusual."""
+    bare = self._bare and self._width and not self._open
+    return bool(bare) and self.letters == self._width and self._width not in _USUAL
+
+  def _is_width(self, letters: int) -> bool:
+    return letters >= _WRAPPED and (not self._nucleotides or letters % 10 == 0 or letters in _TERMINALS)
+
+  def _is_other_strand(self, line: str, below: str) -> bool:
+    return len(line) == len(below) and line.upper().translate(_COMPLEMENT) == below.upper()

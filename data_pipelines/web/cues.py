@@ -8,11 +8,14 @@ from data_pipelines.web.config import WebConfig
 # Every sign that stands for the prime of 5' and 3'.
 PRIME = (
     r"(?:\\?['′’‘`´ʹ‵ʼ＇]|&prime;|&apos;|&rsquo;|&#(?:0?39|8217|8242|x27|x2019|x2032);"
-    r"|\$?\s?\^\{?\\prime\}?\s?\$?|[ -]prime\b)"
+    r"|\$?\s?\^\{?\\prime\}?\s?\$?|\$\^?\{?'\}?\$|[ -]prime\b)"
 )
 _DASH = r"[-‐‑‒–—―−]"
 # A label at an oligonucleotide's end: `/5Phos/`, `(Phosphate)`, `[6FAM]`, `FAM-`, `Biotin-`.
-_LABEL = r"(?:/[\w' .-]{1,20}/|[(\[][\w' .-]{1,20}[)\]]|(?:\d-)?(?![ACGTUNacgtun]{4})[A-Za-z][A-Za-z0-9]{1,9}(?=[-‐–—\s]))"
+_LABEL = (
+    r"(?:/[\w' .-]{1,20}/|[(\[][\w' .-]{1,20}[)\]]"
+    r"|(?:\d-)?(?![ACGTUNacgtun]{4})[A-Za-z][A-Za-z0-9]{1,9}(?=[-‐–—\s]))"
+)
 _OPEN = r"(?:[rdp]?[(\[]|<[^<>]{1,40}>|\*\*|[\"“]|&quot;)*"
 MARK_BEFORE = re.compile(
     rf"(?<![\w.])[53]\s?{PRIME}\s*(?:{_DASH}|:|>)*\s*{_OPEN}(?:{_LABEL}{_DASH}*\s*){{0,2}}{_OPEN}$"
@@ -38,12 +41,13 @@ _LITERAL = re.compile(
 _FRAME_BEFORE = re.compile(
     r"""(?ix)
     (?: \b(?: [a-z]*peptides? | epitopes? | sequences? | motifs? | linkers? | residues | amino[ -]?acids? | tags?
-        | signals? (?:\ \(\w{1,5}\))? | (?:cleavage|recognition)\ sites? | CDR-?[HL]?-?[123] | \d+-?mers? ) \b | \bSEQ\.?\ ?ID\.?\ ?NOs?\.?\ ?:?\ ?\d+ )
+        | signals? (?:\ \(\w{1,5}\))? | (?:cleavage|recognition)\ sites? | CDR-?[HL]?-?[123] | \d+-?mers? ) \b
+      | \bSEQ\.?\ ?ID\.?\ ?NOs?\.?\ ?:?\ ?\d+ )
     (?: \s* (?: [:,;=(\[{"'“‘`*-]
-        | \b(?: (?<=sequence\ )of | (?<=sequences\ )of | is | was | are | were | ha[sd] | having | with | contain(?:s|ing)?
-          | compris(?:es|ing|ed) | consist(?:s|ing)?(?:\ of)? | corresponding\ to | named | called | designated | termed
-          | the | an? | amino | acids? | sequences? | following | as | follows | namely | essentially | including
-          | synthetic | [a-z]?\d{1,3}[a-z]? )\b ) ){0,8}
+        | \b(?: (?<=sequence\ )of | (?<=sequences\ )of | is | was | are | were | ha[sd] | having | with
+          | contain(?:s|ing)? | compris(?:es|ing|ed) | consist(?:s|ing)?(?:\ of)? | corresponding\ to | named | called
+          | designated | termed | the | an? | amino | acids? | sequences? | following | as | follows | namely
+          | essentially | including | synthetic | [a-z]?\d{1,3}[a-z]? )\b ) ){0,8}
     \s* ["'“‘(\[`*]* $
     """
 )
@@ -61,14 +65,16 @@ _RANGE_BEFORE = re.compile(r"\d{1,4} ?[-–] ?\d{1,4} ?[)\]]?[\s,:]{0,2}[(\[]? ?
 _NEAR_PROTEIN = re.compile(
     r"""(?ix) peptid | protein | epitope | amino[ -]acid | residue | antigen | SEQ\.?\s?ID | motif | terminal | terminus
     | sequence | linker | tryp(?:sin|tic) | antibod | isoform | CDR | mutant | translat | FASTA | cleav | \bORFs?\b
-    | \bdomain | homolog | \balign | lysine | arginine | histidine | glycine | alanine | proline | glutam | leucine"""
+    | \bdomain | homolog | \balign | lysine | arginine | histidine | glycine | alanine | proline | glutam | leucine
+    | amyloid | toxin | hormone | enzyme | insulin | collagen | venom | receptor | microbial"""
 )
 _NEAR_NUCLEOTIDES = re.compile(
-    r"""(?ix) primer | probe | oligo | sequence | sense | forward | reverse | adapt[eo]r | barcode | RNA | DNA | nucleotid
-    | codon | promoter | motif | \bsites? | exon | intron | allele | repeat | PCR | SEQ\.?\s?ID | genom | gene
-    | strand | restriction | cleav | digest | \bcuts?\b | transcri | clon | amplif | aptamer | \bbox | \b\d*bp\b | hybridi | vector | plasmid | \breads?\b
-    | k-?mer | mutat | template | \bSNP | FASTA | \balign"""
+    r"""(?ix) primer | probe | oligo | sequence | sense | forward | reverse | adapt[eo]r | barcode | RNA | DNA | codon
+    | nucleotid | promoter | motif | \bsites? | exon | intron | allele | repeat | PCR | SEQ\.?\s?ID | genom | gene
+    | strand | restriction | cleav | digest | \bcuts?\b | transcri | clon | amplif | aptamer | \bbox | \b\d*bp\b
+    | hybridi | vector | plasmid | \breads?\b | k-?mer | mutat | template | \bSNP | FASTA | \balign"""
 )
+_CSV_COLUMN = re.compile(r'(?i)\s*"?(?:sequence|seq|peptide|primer|oligo|epitope|protein|aa_?seq\w*|cdr3\w*)s?"?\s*')
 _COLUMN = re.compile(r"(?i)sequence|seq\b|peptide|primer|oligo|epitope|protein|[53]\s?['′’]|probe|forward|reverse")
 _LOOK_BACK = 200
 _LOOK_AHEAD = 60
@@ -77,11 +83,13 @@ _LOOK_AHEAD = 60
 def _sentence(before: str) -> str:
   """What stands before a candidate, without lines above that do not lead to it: a table's head, a title."""
   line = before.rfind("\n")
-  above = before[:line].rstrip()
-  leads = above.endswith(":") or (len(above) - above.rfind("\n") > 40 and "\t" not in above[-80:] and "|" not in above[-80:])
+  above = before[: max(0, line)].rstrip()
+  last = above[above.rfind("\n") + 1 :]
+  leads = last.endswith(":") or (len(last) >= 40 and "\t" not in last and "|" not in last)
   return before if line < 0 or leads else before[line + 1 :]
 
 
+_ASSIGNS = ("=", ":", "(", "<-")
 _QUOTES = ("'", '"', "“", "‘", "`")
 
 
@@ -101,7 +109,7 @@ class Context:
   def evidence(self, start: int, end: int, *, nucleotides: bool) -> Evidence:
     """What the surroundings of the letters [start, end) say."""
     before = self._text[max(0, start - _LOOK_BACK) : start]
-    if (nucleotides and self.marked(start, end)) or (before[-1:] in _QUOTES and _LITERAL.search(before)):
+    if (nucleotides and self.marked(start, end)) or self._is_literal(before):
       return Evidence.DECLARED
     if _FRAME_BEFORE.search(_sentence(before)) or _FRAME_AFTER.match(self._text, end, end + _LOOK_AHEAD):
       return Evidence.FRAMED
@@ -114,18 +122,25 @@ class Context:
       return Evidence.FRAMED if in_protein else Evidence.NEAR
     return Evidence.BARE
 
+  def _is_literal(self, before: str) -> bool:
+    # Cheap questions first: lists hold thousands of literals.
+    return before[-1:] in _QUOTES and any(sign in before for sign in _ASSIGNS) and bool(_LITERAL.search(before))
+
   def _in_column(self, start: int) -> bool:
     """Whether the candidate stands in a table's column that its header calls one of sequences."""
     line = self._text.rfind("\n", max(0, start - 2000), start) + 1
     if not line and start > 2000:
       return False
     in_line = self._text[line:start]
-    sign = "\t" if "\t" in in_line else "|" if "|" in in_line else ""
+    sign = next((sign for sign in "\t|," if sign in in_line), "")
     if not sign:
       return False
     cells = self._header_line(line, sign).split(sign)
     column = in_line.count(sign)
-    return column < len(cells) and bool(_COLUMN.search(cells[column]))
+    if column >= len(cells):
+      return False
+    # Commas stand in prose too: there the whole cell must be the name of such a column.
+    return bool(_CSV_COLUMN.fullmatch(cells[column]) if sign == "," else _COLUMN.search(cells[column]))
 
   def _header_line(self, line: int, sign: str) -> str:
     """The first line of the table that the line at `line` belongs to; looks at most 100 lines back."""

@@ -7,12 +7,15 @@ from data_pipelines.web.cues import MARK_AFTER, MARK_BEFORE
 
 _MODIFIED_AFTER = re.compile(
     r"(?:[rmdlfip+][ACGTU])+|\*[ACGTUNacgtun]{1,3}(?![A-Za-z])|\+[ACGTU]|/i[\w-]+/[ACGTU]|\[[\w-]{1,12}\][ACGTU]"
-    r"|\((?![ACGTUNacgtun]+\))[\w-]{1,8}\)[A-Z]{2}|[(\[][ACGTU](?:/?[ACGTU])+[)\]]|/[ACGT][(\])]"
+    r"|\((?![ACGTUNacgtun]+\))[\w-]{1,8}\)[A-Z]{2}|[(\[][ACGTU](?:/?[ACGTU])+[)\]]"
 )
 _MODIFIED_BEFORE = re.compile(
     r"(?:(?<![a-zA-Z])(?:[rmdlfip+][ACGTU])+|(?<![A-Za-z])[ACGTUNacgtun]{1,3}\*|[ACGTU]/i[\w-]{1,15}/"
     r"|[ACGTU]\[[\w-]{1,12}\]|[A-Z]{2}\((?![ACGTUNacgtun]+\))[\w-]{1,8}\)|[(\[][ACGTU](?:/[ACGTU])+[)\]])$"
 )
+# `GGGGACGA: TCGTCGG`: halves of a duplex; not `looked at: ACGT…`, `TAG: ACGT…`.
+_PAIRED_BEFORE = re.compile(r"(?<![A-Za-z])[ACGTUNacgtun]{5,}: ?$")
+_PAIRED_AFTER = re.compile(r": ?[ACGTUNacgtun]{5,}(?![A-Za-z])")
 _TOKEN_BEFORE = re.compile(r"[A-Za-z0-9+/=]*$")
 _TOKEN_AFTER = re.compile(r"[A-Za-z0-9+/=]*")
 _CAPITALS_BEFORE = re.compile(r"\b([A-Z]+)\s{1,2}$")
@@ -31,8 +34,14 @@ def is_marked_after(text: str, end: int) -> bool:
 
 
 def is_modified(text: str, start: int, end: int) -> bool:
-  """Whether the sequence goes on, at one of its ends, with a modified base or residue or a choice of two bases."""
-  return bool(_MODIFIED_AFTER.match(text, end) or _MODIFIED_BEFORE.search(text[max(0, start - 24) : start]))
+  """Whether the sequence goes on at one of its ends with what has no plain reading.
+
+  That is a modified base or residue, a choice of two bases, or a second half behind a colon.
+  """
+  before = text[max(0, start - 24) : start]
+  if _MODIFIED_AFTER.match(text, end) or _MODIFIED_BEFORE.search(before):
+    return True
+  return bool(_PAIRED_AFTER.match(text, end, end + 24) or _PAIRED_BEFORE.search(before))
 
 
 def grows(sign: str) -> bool:
@@ -64,7 +73,7 @@ def _is_code(text: str, start: int, end: int) -> bool:
     if len(token) >= 12 and mixed and not token.isalnum():
       return True
   before = text[max(0, start - 100) : start]
-  return before[-1:] not in ("", " ", "\t", "\n") and "://" in before.split()[-1]
+  return bool(before) and not before[-1].isspace() and "://" in before.split()[-1]
 
 
 def is_among_codes(text: str, start: int, end: int) -> bool:
@@ -72,8 +81,12 @@ def is_among_codes(text: str, start: int, end: int) -> bool:
 
   In cipher text, keys and word puzzles a stretch of residues comes up by chance.
   """
-  around = _CAPITALS_BEFORE.findall(text[max(0, start - 40) : start]) + _CAPITALS_AFTER.findall(text, end, end + 40)
-  return any(len(word) >= 4 and not joints.is_protein(word) and language.is_random(word) for word in around)
+  beside = (_CAPITALS_BEFORE.search(text[max(0, start - 40) : start]), _CAPITALS_AFTER.match(text, end, end + 40))
+  words = [match.group(1) for match in beside if match]
+  return any(
+      len(word) >= 4 and not joints.is_protein(word) and not joints.is_nucleotides(word) and language.is_random(word)
+      for word in words
+  )
 
 
 def short_groups(text: str, words: list[str], kind: str, start: int, end: int) -> tuple[str, str]:

@@ -3,20 +3,30 @@
 import re
 
 from data_pipelines.web import language
-from data_pipelines.web.letters import AMINO_ACIDS, DNA_LETTERS, IUPAC, NUCLEOTIDES, count, only, reads_as_nucleotides
+from data_pipelines.web.letters import (
+    AMINO_ACIDS,
+    DNA_LETTERS,
+    IUPAC,
+    NUCLEOTIDES,
+    PROTEIN_LETTERS,
+    count,
+    only,
+    reads_as_nucleotides,
+)
 
 _JOINT = re.compile(
     r"""(?x)
     (?P<soft> [\u00ad\u200b-\u200d\u2060\ufeff]+ )
     | (?P<markup> (?: \*\* | __ | </?(?:b|i|u|em|strong|span|font|mark|ins|small|code|tt|wbr)\b[^<>\n]{0,80}> ){1,6} )
-    | (?P<quote> \\?["'”’] [ \t]* (?: [+\\&][ \t]* | \r?\n[ \t]*(?:\.{3}|//|\#)? [ \t]* ){1,3} [rbuf]?\\?["'“‘] )
+    | (?P<quote> \\?["'”’] [ \t\u00a0]*
+        (?: [+\\&][ \t\u00a0]* | \r?\n[ \t\u00a0]*(?:\.{3}|//|\#)? [ \t\u00a0]* ){1,3} [rbuf]?\\?["'“‘] )
     | (?P<gap> [-–—~]{2,}(?!\d) )
     | (?P<hyphen> [-‐‑–—] (?: [ \t]*\r?\n[ \t]* )? )
     | (?P<cut> \^ )
     | (?P<quencher> /(?:ZEN|TAO)/ )
     | (?P<number> \s{1,3}\d{1,9}\s{1,3} )
     | (?P<paren> [(\[] (?= [ACGTUNacgtun]{1,60} [)\]] [ACGTUNacgtun] ) | [)\]] (?= [ACGTUNacgtun] ) )
-    | (?P<line> [ \t]*(?: \\?\r?\n (?:[ \t]*\d[\d\ \t]*\r?\n)? | \\n | <br\ ?/?>\s? ) [ \t>\#*|]* )
+    | (?P<line> [ \t\u00a0]*(?: \\?\r?\n (?:[ \t]*\d[\d\ \t]*\r?\n)? | \\n | <br\ ?/?>\s? ) [ \t\u00a0>\#*|]* )
     | (?P<space> (?: [ \u00a0\u2002-\u200a\u202f] | &nbsp; ) )
     """
 )
@@ -49,8 +59,12 @@ def is_nucleotides(word: str) -> bool:
 
 
 def is_protein(word: str) -> bool:
-  """Whether a whole word is capitals that can all be residues (X included)."""
-  return word.isupper() and not word.strip(AMINO_ACIDS + "X")
+  """Whether a whole word is capitals that can all be residues: the standard ones and X, in long words some others."""
+  if not word.isupper():
+    return False
+  if not word.strip(AMINO_ACIDS + "X"):
+    return True
+  return len(word) >= 20 and not word.strip(PROTEIN_LETTERS) and count(word, AMINO_ACIDS) >= 0.9 * len(word)
 
 
 def nucleotide_piece(word: str, *, upper: bool, longest: int) -> bool:
@@ -64,8 +78,8 @@ def nucleotide_piece(word: str, *, upper: bool, longest: int) -> bool:
   if word.isupper():
     if only(word, NUCLEOTIDES):
       return True
-    # Codes of ambiguity: `VN` behind a long piece, or many; four or five letters are rather a gene (ACTB).
-    few = len(word) <= 3 and longest >= 10
+    # Codes of ambiguity: `VN` behind a long piece, or many letters. DNA, KB and ACTB are of such letters too.
+    few = len(word) <= 3 and longest >= 10 and ("N" in word or word == "V") and not language.is_word(word)
     return only(word, IUPAC) and (few or (len(word) > 5 and count(word, NUCLEOTIDES) >= 0.7 * len(word)))
   if not only(word, NUCLEOTIDES):
     return False
@@ -95,6 +109,8 @@ def keeps_spaces(words: list[str]) -> bool:
   lengths = [len(word) for word in words]
   if all(word.islower() for word in words):
     return len(set(lengths[:-1])) == 1 and lengths[-1] <= lengths[0]
+  if len(lengths) > 2 and lengths[0] <= 5:  # The gene of a pair of primers: `ACTA ACGT… TGCA…`.
+    lengths = lengths[1:]
   return not (14 <= min(lengths) and max(lengths) <= min(35, min(lengths) + 7))
 
 

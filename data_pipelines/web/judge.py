@@ -22,10 +22,10 @@ _REPEATED = re.compile(r"(.)(?=\1)")
 
 
 # Verdicts that more evidence can change.
-OPEN = frozenset({
-    "low_complexity", "undetermined", "lower_case", "words", "no_context", "alphabet", "secondary_structure",
-    "single_letters", "short_groups", "encoded",
-})  # fmt: skip
+OPEN = frozenset(
+    "alphabet encoded low_complexity lower_case no_context secondary_structure short_groups single_letters"
+    " undetermined".split()
+)
 
 
 def judge(candidate: Candidate, evidence: Evidence, config: WebConfig) -> Modality | str:
@@ -65,9 +65,11 @@ def _nucleotides(letters: str, evidence: Evidence, config: WebConfig) -> Modalit
   few = bases < config.determined * len(upper) and bases < 4 * config.min_nucleotides
   if bases < config.min_determined or (few and evidence < Evidence.DECLARED):
     return "undetermined"
-  coded = count(upper, NUCLEOTIDES) < len(upper)
-  if coded and (language.is_word(upper) or (evidence < Evidence.NEAR and len(upper) < config.min_mixed)):
-    return "words"  # CATARACT
+  if count(upper, NUCLEOTIDES) < len(upper) < config.min_mixed:  # CATARACT
+    if language.is_word(upper):
+      return "words"
+    if evidence < Evidence.NEAR:
+      return "no_context"
   if len(set(upper)) == len(upper):
     return "alphabet"
   kinds = sum(base in upper for base in DNA_LETTERS + "U")
@@ -97,7 +99,7 @@ def _protein(candidate: Candidate, evidence: Evidence, config: WebConfig) -> Mod
     return "too_short"
   if upper.strip(PROTEIN_LETTERS):
     return "attached"
-  known = {Evidence.DECLARED: 0.5, Evidence.BARE: 1}.get(evidence, 0.85)
+  known = {Evidence.DECLARED: 0.5, Evidence.BARE: 0.95 if len(upper) >= 40 else 1}.get(evidence, 0.85)
   if count(upper, AMINO_ACIDS) < known * len(upper):
     return "undetermined"
   distinct = len(set(upper))
@@ -110,12 +112,12 @@ def _protein(candidate: Candidate, evidence: Evidence, config: WebConfig) -> Mod
   if score <= bits:
     return "no_context"
   repeats = len(_REPEATED.findall(upper[:400])) / min(len(upper), 400)
+  coil = repeats > 0.25 and _SECONDARY.issuperset(upper) and 2 * count(upper, "HEC") >= len(upper)
+  if distinct > 2 and coil and evidence < Evidence.DECLARED:
+    return "secondary_structure"
   poor = distinct < 4 and evidence < Evidence.FRAMED and (evidence < Evidence.NEAR or len(upper) < config.min_mixed)
   if distinct < 2 or repeats > 0.6 or poor or set(upper) == {"H", "P"}:
     return "low_complexity"
-  coil = repeats > 0.25 and _SECONDARY.issuperset(upper) and 2 * count(upper, "HEC") >= len(upper)
-  if evidence < Evidence.DECLARED and coil:
-    return "secondary_structure"
   return "no_context" if len(upper) < shortest else Modality.PROTEIN
 
 

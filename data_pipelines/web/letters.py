@@ -1,7 +1,5 @@
 """Alphabets of sequences as people write them, and the three-letter names of residues."""
 
-import re
-
 DNA_LETTERS = "ACGT"
 NUCLEOTIDES = "ACGTUN"
 IUPAC = "ACGTUNRYSWKMBDHV"
@@ -20,7 +18,6 @@ RESIDUES = {
 }
 # SEQRES names of nucleotides: `DA` in DNA, `A` in RNA.
 SEQRES_BASES = {"DA": "A", "DC": "C", "DG": "G", "DT": "T", "A": "A", "C": "C", "G": "G", "U": "U", "N": "N"}
-RESIDUE = re.compile("|".join(RESIDUES))
 
 
 def only(word: str, alphabet: str) -> bool:

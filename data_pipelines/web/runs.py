@@ -91,7 +91,7 @@ def _at(text: str, position: int, first: int, limit: int, config: WebConfig) -> 
   elif joints.is_protein(word):
     if len(word) >= config.min_glued and joints.dna_share(word) > 0.7:
       yield from _glued(text, start, end, config)
-    elif language.is_word(word):
+    elif language.is_word(word) or (len(word) < 10 and language.protein_score([word]) <= config.bits_declared):
       yield Candidate(((start, end),), word, "text", False, code="words"), end
     else:
       yield from _chain(text, start, end, first, limit, nucleotides=False)

@@ -149,14 +149,14 @@ pypi python qemu raid ram ramdisk rdf regex rna rpm rsa rss ruby samtools satcom
 sgml sha simd slurm smtp snp sqlite srv ssd ssh ssl stderr stdin stdout stl subprocess svg svn swissprot sybr taqman
 tblastn tcp telnet tensor tiff tls todo tpu transcriptase transfac trizol trna tsv txt typeerror ubuntu udp ui uniprot
 unix upgma url urllib usb utc utf utr uuid valueerror vcf vhdl vim vip visa vlan vpn vscode wan wifi wiki wsdl xml
-yaml zip seq id ids fig figs nos amp elisa elispot facs hplc maldi tof gcms lcms edta dmem fbs tris tween triton
-agarose plasmid ligase helicase kinase methylase actin antigen arabidopsis bacteria calmodulin chimera ecoli elegans
-escherichia gfp egfp fitc tamra biotin histidine homolog keratin lacz lysine lysozyme mitochondria myc peptide
-peptides phage polymerase saccharomyces sativa serine sepharose telomerase trypsin ubiquitin vaccine virions ad
-amicitia anima aqua bellum caelum carpe deus diem dicta ego erat est et ex facta fides gloria gratia habeas in iacta
-ignis ipsum lex libera magna mater mens mihi natura nihil omnia pater pax principio quis quia regina requiem res roma
-rex sanctus semper senatus sine spiritus tempus terra veni verba veritas vici vidi vincit vita vox avec bien dans des
-elle fait je la le les mais nous par pas pour que qui sans ses sont sur tres une vous das dem den der ein eine fur ich
-ist nicht sich sie und von wird zu con como del el en ese esta hasta las los mas muy nada para pero por ser sin una
-casa della gli il nel piu che non si
+yaml zip dna kb bp nad adp gtp mrnas dnas rnas seq id ids fig figs nos amp elisa elispot facs hplc maldi tof gcms lcms
+edta dmem fbs tris tween triton agarose plasmid ligase helicase kinase methylase actin antigen arabidopsis bacteria
+calmodulin chimera ecoli elegans escherichia gfp egfp fitc tamra biotin histidine homolog keratin lacz lysine lysozyme
+mitochondria myc peptide peptides phage polymerase saccharomyces sativa serine sepharose telomerase trypsin ubiquitin
+vaccine virions ad amicitia anima aqua bellum caelum carpe deus diem dicta ego erat est et ex facta fides gloria
+gratia habeas in iacta ignis ipsum lex libera magna mater mens mihi natura nihil omnia pater pax principio quis quia
+regina requiem res roma rex sanctus semper senatus sine spiritus tempus terra veni verba veritas vici vidi vincit vita
+vox avec bien dans des elle fait je la le les mais nous par pas pour que qui sans ses sont sur tres une vous das dem
+den der ein eine fur ich ist nicht sich sie und von wird zu con como del el en ese esta hasta las los mas muy nada
+para pero por ser sin una casa della gli il nel piu che non si
 """
