@@ -94,16 +94,17 @@ class _Sequences:
       yield ids, self.assigned.split(ids)
     yield from ((ids, label) for ids, modality, label in self._others() if modality == Modality.PROTEIN)
 
-  def nucleotides(self) -> Iterator[tuple[np.ndarray, str]]:
-    """DNA and RNA of every gene, of every transcript, whose protein is held out, and the other sequences."""
+  def nucleotides(self) -> Iterator[tuple[np.ndarray, str] | tuple[np.ndarray, str, int]]:
+    """DNA and RNA of every gene, of every transcript, whose protein is held out, with its cluster, by which the index
+    tells repeats; and the other sequences."""
     digests = np.array(sorted(self.held), np.uint64)
     for unit in self.units:
       for index in np.flatnonzero(np.isin(unit.protein, digests)).tolist():
         if unit.is_gene(index):
           gene = unit.spool[index]
-          split = self.assigned.split(gene["protein"])
-          yield gene["dna"], split
-          yield gene["rna"], split
+          split, cluster = self.assigned.split(gene["protein"]), self.assigned.cluster(gene["protein"])
+          yield gene["dna"], split, cluster
+          yield gene["rna"], split, cluster
     for ids, modality, label in self._others():
       if modality != Modality.PROTEIN:
         yield ids, label

@@ -1,8 +1,8 @@
-"""Which split a sequence belongs to: clusters of proteins, and the nucleotides that the held-out ones occupy.
+"""Which split a protein belongs to, by clusters of proteins.
 
 One assignment serves every corpus. Proteins are clustered by the k-mers that they share and whole clusters are sent to
-`train`, `valid` or `test`. Nucleotides follow the proteins: `HeldOutIndex` knows the 24-mers, on either strand, of
-every gene whose protein is held out, and cuts any other nucleotide sequence, annotated or not, along them.
+`train`, `valid` or `test`. All other sequences follow the proteins: `decontaminate.HeldOut` finds in them what is held
+out.
 
 The clustering follows Linclust (Steinegger and Söding 2018, doi:10.1038/s41467-018-04964-5) in its outline: a few
 k-mers a protein, chosen by a hash, bring candidates together in linear time, and each candidate pair is then verified.
@@ -17,13 +17,9 @@ import numpy as np
 from scipy import sparse
 
 from bsm_jax import tokenizer
-from data_pipelines import kmers as kmers_lib
-from data_pipelines.kmers import KMER, is_repeat, mix, pack_kmers, unique
+from data_pipelines.kmers import is_repeat, mix, pack_kmers, unique
 
 SPLITS = ("train", "valid", "test")
-# Letters handled at a time: the uint64 arrays of one chunk stay in the processor's second-level cache.
-_CHUNK = 1 << 16
-_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,9 +39,6 @@ class SplitConfig:
       family (clusters of up to 20 proteins are never too large).
     min_protein: a cluster whose longest member is shorter than this is always train: its gene has too few k-mers to be
       found in other sequences.
-    min_marked: least number of held-out k-mers in a stretch of nucleotides that counts as held out; fewer are chance
-      and repeats.
-    max_gap: held-out stretches closer than this are one (related genomes differ by single letters).
     max_clustered: at most so many proteins are clustered, chosen by a hash; the clustering is done in memory, about
       8 KB a protein. All others go where `decontaminate.HeldOut` finds them.
   """
@@ -59,8 +52,6 @@ class SplitConfig:
   min_shared: float = 0.1
   max_cluster_share: float = 0.01
   min_protein: int = 30
-  min_marked: int = 30
-  max_gap: int = 100
   max_clustered: int = 200_000
 
   def __post_init__(self):
@@ -189,9 +180,18 @@ class ProteinSplits:
 
   def split(self, protein: np.ndarray | bytes) -> str | None:
     """The split of an encoded protein; None where it was not among those clustered."""
+    at = self._find(protein)
+    return None if at is None else SPLITS[self.splits[at]]
+
+  def cluster(self, protein: np.ndarray | bytes) -> int | None:
+    """The cluster of an encoded protein, likewise."""
+    at = self._find(protein)
+    return None if at is None else int(self.clusters[at])
+
+  def _find(self, protein: np.ndarray | bytes) -> int | None:
     key = np.uint64(digest(protein))
-    at = np.searchsorted(self.digests, key)
-    return SPLITS[self.splits[at]] if at < len(self.digests) and self.digests[at] == key else None
+    at = int(np.searchsorted(self.digests, key))
+    return at if at < len(self.digests) and self.digests[at] == key else None
 
   def save(self, path: str | os.PathLike) -> None:
     np.savez(path, digests=self.digests, splits=self.splits, clusters=self.clusters)
@@ -200,90 +200,3 @@ class ProteinSplits:
   def load(cls, path: str | os.PathLike) -> "ProteinSplits":
     with np.load(path) as arrays:
       return cls(arrays["digests"], arrays["splits"], arrays["clusters"])
-
-
-# --- nucleotides ---
-
-
-def canonical_kmers(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-  """The 24-mers of encoded nucleotides, the same for both strands.
-
-  Args:
-    ids: uint8 [n] token ids.
-
-  Returns:
-    (k-mers uint64 [n - 23], usable bool [n - 23]): not usable where a letter is no base or the k-mer is a repeat.
-  """
-  kmers, valid = kmers_lib.canonical_kmers(ids)
-  return kmers, valid & ~is_repeat(kmers, KMER, 2)
-
-
-class HeldOutIndex:
-  """Finds the nucleotides of held-out genes in any sequence, on either strand."""
-
-  def __init__(self, genes: Iterable[tuple[np.ndarray, str]], config: SplitConfig):
-    """Args: genes: (encoded nucleotides, split) of every sequence of a held-out gene: its DNA and its transcripts."""
-    self.config = config
-    found: dict[str, list[np.ndarray]] = {split: [np.zeros(0, np.uint64)] for split in SPLITS[1:]}
-    for ids, split in genes:
-      kmers, usable = canonical_kmers(ids)
-      found[split].append(kmers[usable])
-    by_split = {split: unique(np.concatenate(kmers)) for split, kmers in found.items()}
-    self.kmers = unique(np.concatenate(list(by_split.values())))
-    self.flags = np.zeros(len(self.kmers), np.uint8)
-    for bit, kmers in enumerate(by_split.values()):
-      self.flags[np.searchsorted(self.kmers, kmers)] |= 1 << bit
-    # Nearly every look-up finds nothing: a table of 16 or more places a k-mer answers those without a binary search.
-    table_bits = min(28, max(10, (16 * len(self.kmers)).bit_length()))
-    self._shift = np.uint64(64 - table_bits)
-    self._table = np.zeros(1 << table_bits, bool)
-    self._table[self.kmers * _MULTIPLIER >> self._shift] = True
-
-  def marks(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Where held-out 24-mers begin: (positions int64 [n], flags uint8 [n]: bit 0 valid, bit 1 test)."""
-    positions, flags = [np.zeros(0, np.int64)], [np.zeros(0, np.uint8)]
-    for begin in range(0, max(len(ids) - KMER + 1, 0) if len(self.kmers) else 0, _CHUNK):
-      kmers, usable = canonical_kmers(ids[begin : begin + _CHUNK + KMER - 1])
-      maybe = np.flatnonzero(usable & self._table[kmers * _MULTIPLIER >> self._shift])
-      at = np.minimum(np.searchsorted(self.kmers, kmers[maybe]), len(self.kmers) - 1)
-      hit = self.kmers[at] == kmers[maybe]
-      positions.append(maybe[hit] + begin)
-      flags.append(self.flags[at[hit]])
-    return np.concatenate(positions), np.concatenate(flags)
-
-  def intervals(self, ids: np.ndarray) -> dict[str, list[tuple[int, int]]]:
-    """The stretches [start, end) of each held-out split that have enough of its k-mers."""
-    positions, flags = self.marks(ids)
-    found = {}
-    for bit, split in enumerate(SPLITS[1:]):
-      marked = positions[flags >> bit & 1 == 1]
-      breaks = np.flatnonzero(np.diff(marked) > KMER + self.config.max_gap) + 1
-      runs = np.split(marked, breaks) if len(marked) else []
-      found[split] = [(int(r[0]), int(r[-1]) + KMER) for r in runs if len(r) >= self.config.min_marked]
-    return found
-
-  def partition(self, ids: np.ndarray) -> list[tuple[int, int, str | None]]:
-    """Cuts encoded nucleotides into stretches, in order and without a gap.
-
-    Returns:
-      [(start, end, split)]; the split is None where `valid` and `test` claim the same letters.
-    """
-    intervals = {split: np.array(runs, np.int64).reshape(-1, 2) for split, runs in self.intervals(ids).items()}
-    edges = unique(np.concatenate([[0, len(ids)], *(runs.ravel() for runs in intervals.values())]))
-    claims = np.zeros(len(edges) - 1, np.uint8)
-    for bit, runs in enumerate(intervals.values()):
-      before = np.searchsorted(runs[:, 0], edges[:-1], side="right")
-      ends = np.r_[0, runs[:, 1]][before]  # of the last run that begins at or before each edge
-      claims |= (edges[:-1] < ends).astype(np.uint8) << bit
-    stretches: list[tuple[int, int, str | None]] = []
-    for start, end, claim in zip(edges.tolist(), edges[1:].tolist(), claims.tolist()):
-      split = None if claim == 3 else SPLITS[claim]
-      if stretches and stretches[-1][2] == split:
-        start = stretches.pop()[0]
-      stretches.append((start, end, split))
-    return stretches
-
-  def whole(self, ids: np.ndarray) -> str | None:
-    """The split of a sequence that is not to be cut: that of the held-out genes in it, None where it has both."""
-    held_out = [split for split, runs in self.intervals(ids).items() if runs]
-    return "train" if not held_out else held_out[0] if len(held_out) == 1 else None

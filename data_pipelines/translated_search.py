@@ -31,7 +31,7 @@ SEED = tuple(place for place, c in enumerate("11010011101") if c == "1")
 _SPAN = SEED[-1] + 1
 _REACH = 48  # letters that are compared on either side of a seed
 WINDOW = 2 * _REACH + _SPAN
-_BLOCK = 32  # seeds of one diagonal that begin in the same block are one
+_BLOCK = 16  # seeds of one diagonal that begin in the same block are one
 _BATCH = 4096  # stretches compared at a time
 _COMPLEXITY_WINDOW = 12
 _MAX_EQUAL_PAIRS = 14
@@ -253,21 +253,21 @@ class ProteinIndex:
     edge = np.full(_REACH, _END, np.uint8)
     windows = np.lib.stride_tricks.sliding_window_view(np.concatenate([edge, codes, edge]), WINDOW)
     found = [
-        self._best(windows[query[i : i + _BATCH]], target[i : i + _BATCH] - _REACH)
+        self._extend(windows[query[i : i + _BATCH]], target[i : i + _BATCH] - _REACH)
         for i in range(0, len(query), _BATCH)
     ]
     row = np.concatenate([f[0] + i * _BATCH for i, f in enumerate(found)])
     start, end, score, matched = (np.concatenate(column) for column in list(zip(*found))[1:])
-    protein = np.searchsorted(self.starts, target[row] - _REACH + start, side="right") - 1
+    protein = np.searchsorted(self.starts, target[row], side="right") - 1
     enough = score >= self.needs[protein]
     begin = query[row] - _REACH
     return Hits(*(a[enough] for a in (begin + start, begin + end, protein, score, matched)))
 
-  def _best(self, query: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, ...]:
-    """The best stretch of each window [n, WINDOW] beside `letters` from `at` on, where one may be good enough.
+  def _extend(self, query: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, ...]:
+    """The best stretch around the seed of each window [n, WINDOW] beside `letters` from `at` on.
 
     Returns:
-      (which window, start in it, end, score, matched), int64 each.
+      (which window, start in it, end, score, matched), int64 each, of those that are good enough for any protein.
     """
     target = self._windows[at]
     equal = query == target
@@ -276,16 +276,14 @@ class ProteinIndex:
     scores = np.where(equal, np.int16(1), np.int16(-1))
     scores[target == _MASKED] = 0
     scores[(query | target) >= _END] = -WINDOW
-    total = np.zeros((len(rows), WINDOW + 1), np.int32)
+    total = np.zeros((len(rows), WINDOW + 1), np.int16)
     np.cumsum(scores, axis=1, out=total[:, 1:])
-    gain = total - np.minimum.accumulate(total, axis=1)
-    good = gain.max(axis=1, initial=0) >= self._least
-    rows, total, equal, gain = rows[good], total[good], equal[good], gain[good]
+    # From where the total is lowest, the last such place before the seed, to where it is highest behind it.
+    start = _REACH - total[:, _REACH::-1].argmin(axis=1)
+    end = _REACH + total[:, _REACH:].argmax(axis=1)
     index = np.arange(len(rows))
-    end = gain.argmax(axis=1)
-    # The stretch begins where the total was last at its lowest before the end.
-    lowest = total[index, end] - gain[index, end]
-    before = np.arange(WINDOW + 1) <= end[:, None]
-    start = WINDOW - ((total == lowest[:, None]) & before)[:, ::-1].argmax(axis=1)
-    inside = (np.arange(WINDOW) >= start[:, None]) & (np.arange(WINDOW) < end[:, None])
-    return rows, start, end, gain[index, end].astype(np.int64), (equal & inside).sum(axis=1)
+    score = total[index, end].astype(np.int64) - total[index, start]
+    good = score >= self._least
+    columns = np.arange(WINDOW)
+    inside = (columns >= start[good, None]) & (columns < end[good, None])
+    return rows[good], start[good], end[good], score[good], (equal[good] & inside).sum(axis=1)
