@@ -35,10 +35,12 @@ class UnitWriter:
       letters: how many it has in all.
       near: keys that near-duplicates are likely to have in common.
     """
-    for name, value in zip(self._columns, (CORPORA.index(corpus), content, protein, letters)):
+    number = CORPORA.index(corpus)
+    salt = number * 0x9E3779B97F4A7C15 % 2**64  # a document of one corpus is no duplicate of one of another
+    for name, value in zip(self._columns, (number, content ^ salt, protein, letters)):
       self._columns[name].append(value)
     index = self._spool.append(item)
-    self._near.extend(near)
+    self._near.extend(key ^ salt for key in near)
     self._near_item.extend([index] * len(near))
     return index
 
