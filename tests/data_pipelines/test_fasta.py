@@ -90,6 +90,12 @@ def test_bad_files_are_named_with_record_and_remedy(tmp_path, data, problem):
   assert str(path) in str(error.value)
 
 
+def test_a_comment_inside_swiss_prot_is_named_with_its_record(shared_data):
+  path = shared_data / "proteins" / "uniprot_sprot_12k.fasta.gz"
+  with pytest.raises(InputError, match=r"sp\|P19926\|AGP_ECOLI: b';' in the sequence is no letter"):
+    _records(path)
+
+
 def test_a_truncated_gzip_file_is_named_and_not_read_as_a_shorter_one(tmp_path):
   numbers = (f"{i:04}".translate(str.maketrans("0123456789", "ACDEFGHIKL")) for i in range(10_000))
   data = gzip.compress("".join(f">{x}\n{x}\n" for x in numbers).encode())

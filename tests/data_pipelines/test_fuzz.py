@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 
 from data_pipelines.formats import fasta
 from tests.fuzz import samples
-from tests.fuzz.targets import TARGETS
+from tests.fuzz.document_targets import DOCUMENT_TARGETS
+from tests.fuzz.targets import TARGETS as SEQUENCE_TARGETS
 
+TARGETS = SEQUENCE_TARGETS | DOCUMENT_TARGETS
 EXAMPLES = 100
 ODD_TEXT = [
     b"", b" ", b"\t", b"\n", b"\n\n", b"\r\n", b"\0", b"\xff", b"\xe2\x80\x89", "٣".encode(), b">", b"//", b'"', b"=",
@@ -299,3 +301,36 @@ def test_a_first_record_behind_spaces_is_told_as_the_others_are():
   for text in (b"  >a\nAC\n", b">b\nA\n  >a\nAC\n"):
     assert _run("fasta", text) is None
     assert _run("ranges", b"\x30\x90" + text) is None
+
+
+def test_a_gff3_line_behind_the_sequences_is_not_passed_over():
+  data = samples.joined(samples.bacterium(), "genomic_gff", "genomic_fna")
+  assert _run("gff3", data.replace(samples.SEPARATOR, b"\n##FASTA\n>a b\tc\nACGT\n" + samples.SEPARATOR)) == 7
+  lines = data.split(b"\n")
+  lines[12] = b">" + lines[12][1:]
+  assert _run("gff3", b"\n".join(lines)) is None
+
+
+@pytest.mark.parametrize("old, new", [
+    (b"LOCUS       NC_000001", b"LOKUS       NC_000001"),
+    (b"\nFEATURES", b"\nFEATURED"),
+    (b"\n     CDS  ", b"\n    CDS  "),
+    (b"\n     gene  ", b"\ngene  "),
+    (b"\n//\n", b"\n/\n"),
+])
+def test_a_damaged_genbank_record_is_not_passed_over(old, new):
+  data = samples.text(samples.bacterium(), "genomic_gbff")
+  other = samples.text(samples.eukaryote(), "genomic_gbff")
+  assert _run("genbank", data + other) == _run("genbank", other + data) == 9
+  assert old in data
+  assert _run("genbank", data.replace(old, new) + other) is None
+  assert _run("genbank", other + data.replace(old, new)) is None
+
+
+def test_a_genbank_record_that_lost_its_first_and_last_line_is_not_passed_over():
+  data = samples.text(samples.bacterium(), "genomic_gbff")
+  other = samples.text(samples.eukaryote(), "genomic_gbff")
+  torn = data.partition(b"\n")[2].replace(b"\n//\n", b"\n")
+  assert _run("genbank", torn + other) is None
+  assert _run("genbank", other + torn + other) is None
+  assert _run("genbank", b"GBBCT1.SEQ\n  Release 250\n\n" + other) == 2

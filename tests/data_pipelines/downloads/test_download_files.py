@@ -4,38 +4,18 @@ import json
 
 import pytest
 
-from data_pipelines.downloads.client import Client, DownloadError
+from data_pipelines.downloads.client import DownloadError
 from data_pipelines.downloads.fetch import Fetcher
 from data_pipelines.downloads.files import MANIFEST, RemoteFile, locked
 from data_pipelines.errors import InputError
-from tests.data_pipelines import flaky_server as flaky
-from tests.data_pipelines.fetch_sample import (
+from tests.data_pipelines.downloads import flaky_server as flaky
+from tests.data_pipelines.downloads.fetch_sample import (
   CONTENT,
   OTHER,
   Positions,
   assert_whole,
-  make_client,
-  make_fetch,
   md5,
 )
-
-
-@pytest.fixture
-def server(monkeypatch):
-  monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-  with flaky.flaky_server() as running:
-    yield running
-
-
-@pytest.fixture
-def client() -> Client:
-  return make_client()
-
-
-@pytest.fixture
-def fetch(server, client, tmp_path):
-  return make_fetch(server, client, tmp_path)
-
 
 # Files that are there
 

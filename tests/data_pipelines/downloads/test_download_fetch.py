@@ -9,8 +9,8 @@ import pytest
 from data_pipelines.downloads.client import Client, DownloadError, Patience, Stopped
 from data_pipelines.downloads.fetch import Fetcher
 from data_pipelines.downloads.files import MANIFEST, RemoteFile
-from tests.data_pipelines import flaky_server as flaky
-from tests.data_pipelines.fetch_sample import (
+from tests.data_pipelines.downloads import flaky_server as flaky
+from tests.data_pipelines.downloads.fetch_sample import (
   CHECKSUM,
   CONTENT,
   OTHER,
@@ -21,23 +21,6 @@ from tests.data_pipelines.fetch_sample import (
   md5,
   names,
 )
-
-
-@pytest.fixture
-def server(monkeypatch):
-  monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-  with flaky.flaky_server() as running:
-    yield running
-
-
-@pytest.fixture
-def client() -> Client:
-  return make_client()
-
-
-@pytest.fixture
-def fetch(server, client, tmp_path):
-  return make_fetch(server, client, tmp_path)
 
 
 def ranges(server, path="/f.bin") -> list[str | None]:

@@ -14,30 +14,18 @@ import time
 
 import pytest
 
-from data_pipelines import download, miniature, sources
+from data_pipelines import download, sources
 from data_pipelines.downloads.catalogue import HOSTS, Catalogue, Options
 from data_pipelines.downloads.client import Client, Patience, Stopped
 from data_pipelines.downloads.files import MANIFEST, Plan, RemoteFile, locked
 from data_pipelines.errors import InputError
 from data_pipelines.genes import CodingGene, Reject
 from data_pipelines.tasks import Workers
-from tests.data_pipelines import flaky_server as flaky
-from tests.data_pipelines import public_layouts as layouts
+from tests.data_pipelines.downloads import flaky_server as flaky
+from tests.data_pipelines.downloads import public_layouts as layouts
 
 ROOT = pathlib.Path(download.__file__).parents[1]
 SWISSPROT = "current_release/knowledgebase/complete/uniprot_sprot.fasta.gz"
-
-
-@pytest.fixture(scope="module")
-def release(tmp_path_factory):
-  return miniature.write_release(tmp_path_factory.mktemp("release") / "release", genes=30)
-
-
-@pytest.fixture
-def server(monkeypatch):
-  monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-  with flaky.flaky_server() as running:
-    yield running
 
 
 def command(server, name: str, out: pathlib.Path, *arguments: str) -> list[str]:

@@ -7,29 +7,16 @@ import hypothesis
 import hypothesis.strategies as st
 import pytest
 
-from data_pipelines import miniature
 from data_pipelines.downloads import ncbi_assemblies
 from data_pipelines.downloads.catalogue import HOSTS, Catalogue, Options, parse_folder_listing
 from data_pipelines.downloads.client import Client, DownloadError, Patience
 from data_pipelines.downloads.releases import BSM_SPECIES, MODEL_ORGANISMS, RELEASES
 from data_pipelines.downloads.uniprot import parse_metalink
 from data_pipelines.errors import InputError
-from tests.data_pipelines import flaky_server as flaky
-from tests.data_pipelines import public_layouts as layouts
+from tests.data_pipelines.downloads import flaky_server as flaky
+from tests.data_pipelines.downloads import public_layouts as layouts
 
 ANNOTATED = ("genomic.fna.gz", "genomic.gff.gz", "protein.faa.gz", "rna.fna.gz", "cds_from_genomic.fna.gz")
-
-
-@pytest.fixture(scope="module")
-def release(tmp_path_factory):
-  return miniature.write_release(tmp_path_factory.mktemp("release") / "release", genes=30)
-
-
-@pytest.fixture
-def server(monkeypatch):
-  monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-  with flaky.flaky_server() as running:
-    yield running
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import hashlib
 import json
 import pathlib
 
-from tests.data_pipelines.flaky_server import Server
+from tests.data_pipelines.downloads.flaky_server import Server
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 DATASET = "HuggingFaceFW/fineweb-edu"

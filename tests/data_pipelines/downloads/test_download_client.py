@@ -11,14 +11,7 @@ import pytest
 import requests
 
 from data_pipelines.downloads.client import Client, Clock, DownloadError, Patience, Stopped, parse_retry_after
-from tests.data_pipelines import flaky_server as flaky
-
-
-@pytest.fixture
-def server(monkeypatch):
-  monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-  with flaky.flaky_server() as running:
-    yield running
+from tests.data_pipelines.downloads import flaky_server as flaky
 
 
 @pytest.fixture

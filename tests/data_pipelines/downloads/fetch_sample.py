@@ -8,7 +8,7 @@ from collections.abc import Callable
 from data_pipelines.downloads.client import Client, Patience
 from data_pipelines.downloads.fetch import Fetcher
 from data_pipelines.downloads.files import MANIFEST, RemoteFile
-from tests.data_pipelines.flaky_server import FakeClock, Server
+from tests.data_pipelines.downloads.flaky_server import FakeClock, Server
 
 CONTENT = random.Random(0).randbytes(300_000)
 OTHER = random.Random(1).randbytes(300_000)
