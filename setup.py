@@ -45,7 +45,7 @@ setup(
     "requests>=2.32,<3",
     "urllib3>=2.5,<3",
     "protobuf>=5.28.3,<8",
-    "sentencepiece>=0.2.1,<0.3",
+    "sentencepiece>=0.2.1,<0.2.3",  # 0.2.3 needs protobuf 7, which Apache Beam does not allow
     "tokenizers>=0.22,<0.24",
     # Configuration, progress and figures.
     "absl-py>=2.1,<3",

@@ -125,7 +125,7 @@ def test_every_imported_library_is_declared(metadata):
 
 
 def test_lock_pins_what_setup_requires_within_its_ranges(metadata, pinned):
-  for line in metadata["install_requires"] + metadata["extras_require"]["dev"]:
+  for line in metadata["install_requires"] + metadata["extras_require"]["dev"] + metadata["extras_require"]["data"]:
     requirement = Requirement(line)
     version = pinned[canonicalize_name(requirement.name)]
     assert requirement.specifier.contains(version), f"the lock pins {version}, setup.py asks for {requirement}"
@@ -147,7 +147,7 @@ def test_lock_is_for_the_cpu(pinned):
 
 def test_lock_says_how_it_was_made():
   header = (ROOT / "launch" / "requirements.lock").read_text().split("\nabsl-py==")[0]
-  assert "uv pip compile setup.py --extra dev --python-version 3.11" in header
+  assert "uv pip compile setup.py --extra dev --extra data --python-version 3.11" in header
 
 
 # Launch scripts
