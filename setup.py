@@ -41,7 +41,7 @@ setup(
     "tensorflow-datasets>=4.9.10,<5",
     "importlib_resources>=6",  # tensorflow-datasets imports it on every Python, and declares it for 3.8 only
     "pyarrow>=15",
-    "duckdb>=1.4,<3",
+    "duckdb>=1.5,<3",
     "requests>=2.32,<3",
     "urllib3>=2.5,<3",
     "protobuf>=5.28.3,<8",

@@ -77,7 +77,7 @@ class GeneDocuments:
   def __init__(self, rows: Sequence[GeneRow], *, min_identity: float, transl_tables: Sequence[int]):
     self.rejects: dict[int, tuple[str, str]] = {}
     self.incomplete: list[tuple[str, str]] = []
-    self._rows, self._min_identity, self._transl_tables = rows, min_identity, transl_tables
+    self._min_identity, self._transl_tables = min_identity, transl_tables
     # Protein to role to content to sequences: what is the same is there once.
     self._groups: dict[str, dict[str, dict[Hashable, _Sequences]]] = {}
     alone = []
@@ -152,6 +152,7 @@ class GeneDocuments:
   def _add_proteins(self, rows: Sequence[GeneRow], sets: Mapping[str, Sequence[_Sequences]]) -> list[_Sequences]:
     """Joins proteins to the documents whose nucleotides translate to them; returns the new documents of variants."""
     variants: dict[str, _Sequences] = {}
+    translations = _Translations(sets)
     for row in rows:
       protein, problem = _protein(row)
       isoforms = [_Protein(f.content, "record", f.name) for f in row.fragments if f.state == ISOFORM]
@@ -159,13 +160,13 @@ class GeneDocuments:
       if not proteins:
         self.rejects[row.row] = problem
         continue
-      problems = [self._join(row, candidate, sets, variants) for candidate in proteins]
+      problems = [self._join(row, candidate, sets, translations, variants) for candidate in proteins]
       if all(problems):
         self.rejects[row.row] = problems[0]
     return list(variants.values())
 
   def _join(
-      self, row: GeneRow, protein: _Protein, sets: Mapping[str, Sequence[_Sequences]],
+      self, row: GeneRow, protein: _Protein, sets: Mapping[str, Sequence[_Sequences]], translations: "_Translations",
       variants: dict[str, _Sequences],
   ) -> tuple[str, str] | None:
     """Returns why a protein cannot be joined, None where it was."""
@@ -175,13 +176,12 @@ class GeneDocuments:
       for document in equal:
         document.rows.add(row.row)
       return None
-    alike = [(identity(protein.letters, other), other) for other in sets if len(other) == len(protein.letters)]
-    if not alike:
+    identity, other = translations.nearest(protein.letters)
+    if other is None:
       lengths = ", ".join(map(str, sorted({len(other) for other in sets})[:5]))
       return "unmatched_protein", f"{protein.name}: {len(protein.letters)} residues, the translations have {lengths}"
-    best, other = max(alike, key=lambda candidate: candidate[0])
-    if best < self._min_identity:
-      return "unmatched_protein", f"{protein.name}: at most {best:.0%} identical"
+    if identity < self._min_identity:
+      return "unmatched_protein", f"{protein.name}: at most {identity:.0%} identical"
     nucleotides = sets[other][0].gene
     gene = dataclasses.replace(
         nucleotides, protein=protein.letters, protein_id=protein.name, protein_source=protein.source
@@ -218,10 +218,27 @@ def _is_same_protein(one: str, other: str) -> bool:
   )
 
 
-def identity(one: str, other: str) -> float:
-  """Identical residues of two proteins of one length, as a fraction of it."""
-  ours, theirs = (np.frombuffer(letters.encode("latin-1", "replace"), np.uint8) for letters in (one, other))
-  return float(np.mean(ours == theirs))
+class _Translations:
+  """A gene's translations, to be compared with proteins of their length."""
+
+  def __init__(self, proteins: Iterable[str]):
+    self._proteins: dict[int, list[str]] = {}
+    for protein in proteins:
+      self._proteins.setdefault(len(protein), []).append(protein)
+    # uint8 [translations of the length, length]
+    self._letters = {n: np.stack([_letters(p) for p in group]) for n, group in self._proteins.items()}
+
+  def nearest(self, protein: str) -> tuple[float, str | None]:
+    """Identical residues as a fraction of all, and the first translation that has most; None: no such length."""
+    if len(protein) not in self._proteins:
+      return 0.0, None
+    identities = (self._letters[len(protein)] == _letters(protein)).mean(axis=1)
+    best = int(identities.argmax())
+    return float(identities[best]), self._proteins[len(protein)][best]
+
+
+def _letters(protein: str) -> np.ndarray:
+  return np.frombuffer(protein.encode("latin-1", "replace"), np.uint8)
 
 
 # --- Unannotated nucleotides ---

@@ -121,56 +121,40 @@ def _stretch(hit: Hit, sequence: str, *, circular: bool) -> Fragment:
 
 # --- GenBank ---
 
-_VERSION = re.compile(rb"^(?:VERSION|ACCESSION) +([^\s.]\S*)", re.MULTILINE)
-_PROTEIN_ID = re.compile(rb'/protein_id="([^"\s]+)"')
-
-
-def read_genbank_records(path: str) -> "Iterator[GenBankRecord]":
-  """The records of a flat file, to be parsed only where rows name them; the errors are `genbank.read_genbank`'s."""
-  found = False
-  for data, closed in genbank._split(path):
-    if locus := re.search(rb"^LOCUS\b *(\S*)", data, re.MULTILINE):
-      found = True
-      if not closed or data.find(b"\nLOCUS ", locus.end()) >= 0:
-        remedy = "The file is truncated or damaged: download it again (a record ends with a line '//')."
-        raise InputError(path, "the record has no end", remedy, record=locus[1].decode("utf-8", "replace"))
-      data = data[locus.start() :].replace(b"\r\n", b"\n")
-      yield GenBankRecord(path, locus[1].decode("utf-8", "replace"), data)
-  if not found:
-    raise InputError(path, "no line begins with LOCUS", "A GenBank flat file is expected (*.gbff, *.gb, *.gbk).")
-
-
 class GenBankRecord:
-  """A record of a GenBank flat file, not yet parsed."""
+  """A record of a GenBank flat file."""
 
-  def __init__(self, path: str, locus: str, data: bytes):
-    self._path, self._locus, self._data = path, locus, data
+  def __init__(self, record: genbank._Record):
+    self._record = record
+
+  @functools.cached_property
+  def _proteins(self) -> dict[str, list[genbank._Feature]]:
+    """Accession without version to the coding sequences of the protein."""
+    proteins: dict[str, list[genbank._Feature]] = {}
+    for feature in self._record.features:
+      if feature.key == "CDS" and (protein_id := feature.first("protein_id")):
+        proteins.setdefault(_split(protein_id)[0], []).append(feature)
+    return proteins
 
   def names(self) -> list[tuple[bool, str, str, str]]:
     """Whether it is a protein's, accession, version, and both, of the record and of the proteins it annotates."""
-    header, _, features = self._data.partition(b"\nFEATURES")
-    found = _VERSION.findall(header)
-    names = [(False, found[-1].decode("utf-8", "replace") if found else self._locus)]
-    names += [(True, name.decode("utf-8", "replace")) for name in _PROTEIN_ID.findall(features)]
+    names = [(False, self._record.name)]
+    names += [(True, feature.first("protein_id")) for features in self._proteins.values() for feature in features]
     return [(is_protein, *_split(name), name) for is_protein, name in names]
 
   def fragments(self, hits: Sequence[Hit]) -> Iterator[Fragment]:
-    record = genbank._parse(self._path, self._locus, self._data)
-    proteins: dict[str, list[genbank._Feature]] = {}  # by accession without version
-    for feature in record.features:
-      if feature.key == "CDS" and (protein_id := feature.first("protein_id")):
-        proteins.setdefault(_split(protein_id)[0], []).append(feature)
+    record = self._record
     # The row's RNA is a transcript, whatever the record calls its molecule.
     cutters = {"rna": _Cutter(dataclasses.replace(record, moltype="mRNA")), "genomic": _Cutter(record)}
     for hit in hits:
       if hit.is_other_version:
         yield hit.fragment("other_version", "")
       elif hit.role == "protein":
-        for feature in proteins.get(_split(hit.name)[0], ()):  # mature peptides bear ids, too
+        for feature in self._proteins[_split(hit.name)[0]]:
           if feature.first("protein_id") == hit.name and (translation := cutters["genomic"].protein(feature)):
             yield hit.fragment(TRANSLATION, translation)
             break
-      elif features := proteins.get(_split(hit.protein)[0]):
+      elif features := self._proteins.get(_split(hit.protein)[0]):
         yield cutters[hit.role].fragment(hit, features)
       else:
         yield _stretch(hit, record.sequence, circular=record.circular)

@@ -1,7 +1,7 @@
 """Gene Related Sequences, second step: what one file of sequence records holds for the chosen rows.
 
-The file is streamed twice: first for its accessions, which DuckDB joins with the rows' in the file's order; then only
-the records that were hit are parsed, each beside its hits. No more than one record is in memory.
+The file is streamed twice: first for its accessions, which DuckDB joins with the rows', and puts into the file's order;
+then for what the records hold, each beside the rows that name it. No more than one record is in memory.
 """
 
 import array
@@ -13,13 +13,14 @@ import pathlib
 import shutil
 from collections.abc import Iterator, Sequence
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 
 from data_pipelines import gene_rows
-from data_pipelines.formats import fasta
-from data_pipelines.gene_fragments import FastaRecord, Fragment, GenBankRecord, Hit, read_genbank_records
+from data_pipelines.formats import fasta, genbank
+from data_pipelines.gene_fragments import FastaRecord, Fragment, GenBankRecord, Hit
 from data_pipelines.spool import Spool, SpoolWriter
 
 KINDS = ("genbank", "nucleotide", "protein")
@@ -28,6 +29,8 @@ _NAME_SCHEMA = pa.schema([
     ("name", pa.string()),
 ])
 _NAMES_PER_BATCH = 1 << 16
+# Joined at once: what DuckDB sorts is some 200 MB, far from its limit of memory.
+_RECORDS_PER_JOIN = 1 << 20
 _OPEN_SPOOLS = 200
 
 
@@ -66,21 +69,13 @@ def extract(
 
   def records() -> Iterator[GenBankRecord | FastaRecord]:
     if kind == "genbank":
-      return read_genbank_records(path)
+      return map(GenBankRecord, genbank._read(path))
     return (FastaRecord(path, entry, kind == "protein") for entry in fasta.read_fasta(path, start=start, stop=stop))
 
   names = folder / "names.parquet"
   count = _write_names(names, records())
   with gene_rows.database(folder, memory_limit, threads) as sql:
-    # The keys are sorted by accession: those outside the file's range are not read.
-    hits = sql.sql(f"""
-        SELECT ordinal, name, n.version AS found, k.version, role, row, protein, "start", "end", orientation
-        FROM (SELECT DISTINCT * FROM {gene_rows.parquet(names)}) n
-        JOIN {gene_rows.parquet(pathlib.Path(rows) / "keys.parquet")} k
-        ON n.base = k.base AND is_protein = (role = 'protein')
-        ORDER BY ordinal, row, role, name, found
-    """)
-    states = _write_fragments(folder, _fragments(records(), map(Hit._make, gene_rows.stream(hits))))
+    states = _write_fragments(folder, _fragments(records(), _hits(sql, names, count, pathlib.Path(rows))))
   names.unlink()
   return {"records": count, "fragments": states}
 
@@ -117,6 +112,23 @@ def _write_names(path: pathlib.Path, records: Iterator[GenBankRecord | FastaReco
       writer.write_batch(pa.record_batch(columns, schema=_NAME_SCHEMA))
       count = batch[-1][0] + 1  # every record has a name
   return count
+
+
+def _hits(sql: duckdb.DuckDBPyConnection, names: pathlib.Path, count: int, rows: pathlib.Path) -> Iterator[Hit]:
+  """What the names have in common with the rows', in the order of the records."""
+  for first in range(0, count, _RECORDS_PER_JOIN):
+    hits = sql.sql(f"""
+        SELECT ordinal, name, n.version AS found, k.version, role, row, protein, "start", "end", orientation
+        FROM (
+          SELECT DISTINCT * FROM {gene_rows.parquet(names)}
+          WHERE ordinal >= {first} AND ordinal < {first + _RECORDS_PER_JOIN}
+        ) n
+        JOIN {gene_rows.parquet(rows / "keys.parquet")} k
+        ON n.base = k.base AND is_protein = (role = 'protein')
+        ORDER BY ordinal, row, role, name, found
+    """)
+    for batch in hits.to_arrow_reader(_NAMES_PER_BATCH):
+      yield from map(Hit._make, zip(*(column.to_pylist() for column in batch.columns)))
 
 
 def _fragments(records: Iterator[GenBankRecord | FastaRecord], hits: Iterator[Hit]) -> Iterator[Fragment]:

@@ -1,12 +1,14 @@
 """Gene Related Sequences, first step: the rows of NCBI Gene's tables that name related sequences.
 
-The tables are streamed once: counting and choosing rows is Arrow's work, batch by batch; sorting and joining is
-DuckDB's, which keeps to a limit of memory and spills to disk beyond it.
+The tables are streamed once, and the chosen rows sorted in two passes: into parts by their gene, each of which then
+fits into memory: 457 MB in all for 20M rows. (Sorting at once is less certain: with the 20M accessions of these rows
+DuckDB 2.0 stopped with an out-of-memory error at a limit of 2 GB, and Polars 2.1 took 4 GB for the rows.)
 """
 
 import collections
 import os
 import pathlib
+import shutil
 from collections.abc import Iterator, Sequence
 
 import duckdb
@@ -21,11 +23,18 @@ NOT_REFSEQ = "-"
 WITHDRAWN = "SUPPRESSED"
 # Of rows that come from the table of UniProtKB's entries, which has no status.
 COLLAB = "COLLAB"
-# Genes are spread over buckets by a hash, so that buckets are alike. Multiplicative hashing; 2654435761 is the prime
-# next to 2^32 divided by the golden ratio (Knuth, The Art of Computer Programming 3, section 6.4).
-_HASH = "(gene % 2147483648 * 2654435761) % 4294967296"
-_HASHES = 1 << 32
-_ROWS_PER_BATCH = 1 << 14
+ROLES = ("rna", "protein", "genomic")
+# Genes are spread over parts and buckets by a hash, so that these are alike. Multiplicative hashing; the factor is the
+# prime next to 2^32 divided by the golden ratio (Knuth, The Art of Computer Programming 3, section 6.4).
+_HASH_FACTOR, _HASHES = 2654435761, 1 << 32
+_PARTS = 256
+_ROWS_IN_MEMORY = 1 << 19
+_ROW_SCHEMA = gene_tables.GENE_SCHEMA.insert(0, pa.field("hash", pa.uint64()))
+_KEY_SCHEMA = pa.schema([
+    ("base", pa.string()), ("version", pa.string()), ("role", pa.string()), ("row", pa.int64()),
+    ("protein", pa.string()), ("start", pa.int64()), ("end", pa.int64()), ("orientation", pa.string()),
+])
+_REFSEQ_SCHEMA = pa.schema([("refseq", pa.string()), ("gene", pa.int64()), ("taxon", pa.int32())])
 
 
 def select_rows(
@@ -44,15 +53,14 @@ def select_rows(
   Rows are numbered from 0 by their content alone: the order of tables and lines changes nothing.
 
   Args:
-    folder: `rows.parquet` (the chosen rows) and `keys.parquet` (their accessions, sorted) are written there.
+    folder: `rows.parquet` (the chosen rows) and `keys.parquet` (their accessions) are written there.
     tables: gene2accession and gene2refseq files; the latter's rows are a part of the former's.
     collab: gene_refseq_uniprotkb_collab: adds to each gene the UniProtKB entries of its RefSeq proteins that the tables
       do not name. The RefSeq rows of `tables` are what ties them to genes.
     taxa: only genes of these NCBI taxonomy ids; empty for all.
     statuses: which statuses are chosen: `-` (not RefSeq), REVIEWED, … Rows that are SUPPRESSED are never chosen.
     headerless: see `gene_tables.read_gene_table`.
-    memory_limit: of DuckDB, for instance `1GB`; the process needs some 100 MB more.
-    threads: of DuckDB.
+    memory_limit, threads: of DuckDB, which joins `collab`; the limit for instance as `1GB`.
 
   Returns:
     `lines` of the tables = `selected` + `duplicates` + the sum of `not_selected`, which counts by reason: `taxon`,
@@ -66,12 +74,10 @@ def select_rows(
   if WITHDRAWN in statuses:
     raise ValueError(f"statuses={tuple(statuses)}: {WITHDRAWN} records are withdrawn; they can not be chosen")
   folder = pathlib.Path(folder)
-  # Empty batches: the files exist although nothing may be chosen.
-  chosen = pa.parquet.ParquetWriter(folder / "chosen.parquet", gene_tables.GENE_SCHEMA)
-  refseq = pa.parquet.ParquetWriter(folder / "refseq.parquet", _REFSEQ_SCHEMA)
+  (work := folder / "work").mkdir()
   not_selected: collections.Counter[str] = collections.Counter()
   lines = 0
-  with chosen, refseq:
+  with _Parts(work / "chosen") as chosen, pa.parquet.ParquetWriter(work / "refseq.parquet", _REFSEQ_SCHEMA) as refseq:
     for table in tables:
       for batch in gene_tables.read_gene_table(table, headerless=headerless):
         lines += batch.num_rows
@@ -80,19 +86,17 @@ def select_rows(
           if count["values"] not in statuses:
             reason = "withdrawn" if count["values"] == WITHDRAWN else count["values"]
             not_selected[reason] += count["counts"]
-        chosen.write_batch(batch.filter(pc.is_in(batch["status"], pa.array(statuses, pa.string()))))
+        chosen.add(batch.filter(pc.is_in(batch["status"], pa.array(statuses, pa.string()))))
         if collab:
           refseq.write_batch(_refseq_proteins(batch))
-  collab_stats = _stream_collab(collab, folder, taxa) if collab else {}
-  with database(folder, memory_limit, threads) as sql:
-    stats = _sort_rows(sql, folder, collab_stats)
-  for name in ("chosen", "refseq", "collab", "added"):
-    (folder / f"{name}.parquet").unlink(missing_ok=True)
-  duplicates = lines - sum(not_selected.values()) - stats["selected"]
-  return {"lines": lines, "duplicates": duplicates, "not_selected": dict(sorted(not_selected.items()))} | stats
-
-
-_REFSEQ_SCHEMA = pa.schema([("refseq", pa.string()), ("gene", pa.int64()), ("taxon", pa.int32())])
+  stats = _add_collab(work, collab, taxa, memory_limit, threads) if collab else {}
+  rows = _write_sorted(folder, [work / "chosen", work / "added"])
+  shutil.rmtree(work)
+  selected = rows - stats.get("collab_rows", 0)
+  return {
+      "lines": lines, "duplicates": lines - not_selected.total() - selected, "selected": selected, "rows": rows,
+      "not_selected": dict(sorted(not_selected.items())), **stats,
+  }
 
 
 def _of_taxa(batch: pa.RecordBatch, taxa: Sequence[int], not_selected: collections.Counter) -> pa.RecordBatch:
@@ -112,65 +116,119 @@ def _refseq_proteins(batch: pa.RecordBatch) -> pa.RecordBatch:
   return pa.record_batch([base, batch["gene"], batch["taxon"]], schema=_REFSEQ_SCHEMA)
 
 
-def _stream_collab(path: str, folder: pathlib.Path, taxa: Sequence[int]) -> dict:
+def _add_collab(work: pathlib.Path, path: str, taxa: Sequence[int], memory_limit: str, threads: int) -> dict:
+  """Writes the rows that the collaboration table adds to `work / "added"`, and counts."""
   not_selected: collections.Counter[str] = collections.Counter()
   lines = 0
-  with pa.parquet.ParquetWriter(folder / "collab.parquet", gene_tables.COLLAB_SCHEMA) as writer:
+  with pa.parquet.ParquetWriter(work / "collab.parquet", gene_tables.COLLAB_SCHEMA) as writer:
     for batch in gene_tables.read_collab(path):
       lines += batch.num_rows
       # Old releases do not say the taxon: there the gene tables' rows decide, which are of these taxa only.
       known = batch["taxon"].null_count == 0
       writer.write_batch(_of_taxa(batch, taxa, not_selected) if known else batch)
-  return {"collab_lines": lines, "collab_not_selected": dict(not_selected)}
-
-
-def _sort_rows(sql: duckdb.DuckDBPyConnection, folder: pathlib.Path, collab: dict) -> dict:
-  """Writes `rows.parquet` and `keys.parquet` from the streamed parts, and counts."""
-  sql.execute(f"CREATE VIEW chosen AS SELECT DISTINCT * FROM {parquet(folder / 'chosen.parquet')}")
-  added, stats = "", {}
-  if collab:
-    sql.execute(f"CREATE VIEW refseq AS SELECT DISTINCT * FROM {parquet(folder / 'refseq.parquet')}")
-    sql.execute(f"CREATE VIEW collab AS SELECT * FROM {parquet(folder / 'collab.parquet')}")
-    # What a gene's rows in the tables name already, in any version, is no news.
-    sql.execute(f"""
-        COPY (
-          SELECT DISTINCT refseq.taxon, gene, '{COLLAB}' AS status, NULL::VARCHAR AS rna, uniprot AS protein,
-            NULL::VARCHAR AS genomic, NULL::BIGINT AS "start", NULL::BIGINT AS "end", '?' AS orientation
-          FROM collab JOIN refseq USING (refseq)
-          ANTI JOIN (SELECT gene, split_part(protein, '.', 1) AS uniprot FROM chosen) USING (gene, uniprot)
-        ) TO {text(folder / "added.parquet")}
-    """)
-    added = f"UNION ALL SELECT * FROM {parquet(folder / 'added.parquet')}"
+  with database(work, memory_limit, threads) as sql, _Parts(work / "added") as added:
+    sql.execute(f"CREATE VIEW refseq AS SELECT DISTINCT * FROM {parquet(work / 'refseq.parquet')}")
+    sql.execute(f"CREATE VIEW collab AS SELECT * FROM {parquet(work / 'collab.parquet')}")
     matched = sql.execute("SELECT count(*) FROM collab SEMI JOIN refseq USING (refseq)").fetchall()[0][0]
-    dropped = dict(collab["collab_not_selected"])
-    if others := collab["collab_lines"] - matched - sum(dropped.values()):
-      dropped["no_gene"] = others
-    stats = {
-        "collab_lines": collab["collab_lines"], "collab_matched": matched, "collab_not_selected": dropped,
-        "collab_rows": pa.parquet.read_metadata(folder / "added.parquet").num_rows,
-    }
-  rows = folder / "rows.parquet"
-  sql.execute(f"""
-      COPY (SELECT {_HASH} AS hash, * FROM (SELECT * FROM chosen {added}) ORDER BY ALL) TO {text(rows)}
-      (COMPRESSION zstd)
-  """)
+    # What a gene's rows in the tables name already, in any version, is no news.
+    chosen = sorted((work / "chosen").iterdir())
+    known = f"SELECT gene, split_part(protein, '.', 1) AS uniprot FROM {parquet(*chosen)}" if chosen else ""
+    new = sql.sql(f"""
+        SELECT DISTINCT refseq.taxon, gene, '{COLLAB}' AS status, NULL::VARCHAR AS rna, uniprot AS protein,
+          NULL::VARCHAR AS genomic, NULL::BIGINT AS "start", NULL::BIGINT AS "end", '?' AS orientation
+        FROM collab JOIN refseq USING (refseq) {f"ANTI JOIN ({known}) USING (gene, uniprot)" if known else ""}
+    """)
+    rows = 0
+    for batch in new.to_arrow_reader(_ROWS_IN_MEMORY):
+      rows += batch.num_rows
+      added.add(batch.cast(gene_tables.GENE_SCHEMA))
+  if others := lines - matched - not_selected.total():
+    not_selected["no_gene"] = others
+  return {
+      "collab_lines": lines, "collab_matched": matched, "collab_not_selected": dict(not_selected), "collab_rows": rows
+  }
+
+
+# --- Sorting ---
+
+
+def _hashes(genes: pa.ChunkedArray) -> np.ndarray:
+  """uint64 [n], below `_HASHES`."""
+  return genes.to_numpy().astype(np.uint64) * np.uint64(_HASH_FACTOR) % np.uint64(_HASHES)
+
+
+class _Parts:
+  """Writes rows (`GENE_SCHEMA`) into a folder, by the hash of their gene; files of parts without rows are not there."""
+
+  def __init__(self, folder: pathlib.Path):
+    folder.mkdir()
+    self._folder = folder
+    self._writers: dict[int, pa.parquet.ParquetWriter] = {}
+    self._waiting: list[pa.RecordBatch] = []
+    self._rows = 0
+
+  def add(self, batch: pa.RecordBatch) -> None:
+    self._waiting.append(batch)
+    self._rows += batch.num_rows
+    if self._rows >= _ROWS_IN_MEMORY:
+      self._flush()
+
+  def _flush(self) -> None:
+    table = pa.Table.from_batches(self._waiting, gene_tables.GENE_SCHEMA)
+    self._waiting, self._rows = [], 0
+    parts = (_hashes(table["gene"]) * np.uint64(_PARTS) // np.uint64(_HASHES)).astype(np.int64)
+    table = table.take(np.argsort(parts, kind="stable"))
+    start = 0
+    for part, count in enumerate(np.bincount(parts, minlength=_PARTS).tolist()):
+      if count:
+        if part not in self._writers:
+          path = self._folder / _part_name(part)
+          self._writers[part] = pa.parquet.ParquetWriter(path, gene_tables.GENE_SCHEMA)
+        self._writers[part].write_table(table.slice(start, count))
+      start += count
+
+  def __enter__(self) -> "_Parts":
+    return self
+
+  def __exit__(self, *_) -> None:
+    self._flush()
+    for writer in self._writers.values():
+      writer.close()
+
+
+def _part_name(part: int) -> str:
+  return f"{part:03d}.parquet"
+
+
+def _write_sorted(folder: pathlib.Path, parted: Sequence[pathlib.Path]) -> int:
+  """Writes `rows.parquet` and `keys.parquet` from folders of parts; returns the number of rows."""
+  count = 0
+  writer = pa.parquet.ParquetWriter
+  with writer(folder / "rows.parquet", _ROW_SCHEMA) as rows, writer(folder / "keys.parquet", _KEY_SCHEMA) as keys:
+    for part in range(_PARTS):
+      paths = [path for path in (each / _part_name(part) for each in parted) if path.exists()]
+      if not paths:
+        continue
+      table = pa.concat_tables([pa.parquet.read_table(path) for path in paths])
+      table = table.group_by(table.schema.names, use_threads=False).aggregate([])
+      table = table.add_column(0, "hash", pa.array(_hashes(table["gene"])))
+      table = table.sort_by([(name, "ascending") for name in _ROW_SCHEMA.names])
+      rows.write_table(table)
+      table = table.append_column("row", pa.array(np.arange(count, count + table.num_rows)))
+      for role in ROLES:
+        keys.write_table(_keys(table, role))
+      count += table.num_rows
+  return count
+
+
+def _keys(table: pa.Table, role: str) -> pa.Table:
+  """The accessions of a role, by which records are found."""
   # Without a protein nothing can be verified: such rows are rejected without looking for their records.
-  keys = " UNION ALL ".join(
-      f"SELECT split_part({role}, '.', 1) AS base, split_part({role}, '.', 2) AS version, '{role}' AS role, * FROM rows"
-      f" WHERE {role} IS NOT NULL AND protein IS NOT NULL"
-      for role in ("rna", "protein", "genomic")
-  )
-  sql.execute(f"""
-      COPY (
-        WITH rows AS NOT MATERIALIZED (
-          SELECT file_row_number AS row, * FROM read_parquet({text(rows)}, file_row_number = true)
-        )
-        SELECT base, version, role, row, gene, protein, "start", "end", orientation FROM ({keys})
-        ORDER BY base, row, role
-      ) TO {text(folder / "keys.parquet")} (COMPRESSION zstd)
-  """)
-  count = pa.parquet.read_metadata(rows).num_rows
-  return {"selected": count - stats.get("collab_rows", 0), "rows": count} | stats
+  table = table.filter(pc.and_(pc.is_valid(table[role]), pc.is_valid(table["protein"])))
+  table = table.append_column("base", pc.replace_substring_regex(table[role], r"\..*", ""))
+  table = table.append_column("version", pc.replace_substring_regex(table[role], r"^[^.]*\.?", ""))
+  table = table.append_column("role", pa.array([role] * table.num_rows, pa.string()))
+  return table.select(_KEY_SCHEMA.names)
 
 
 # --- DuckDB ---
@@ -194,12 +252,6 @@ def parquet(*paths: str | os.PathLike) -> str:
 def text(path: str | os.PathLike) -> str:
   """A path as a string of DuckDB's SQL."""
   return "'" + str(path).replace("'", "''") + "'"
-
-
-def stream(relation: duckdb.DuckDBPyRelation) -> Iterator[tuple]:
-  """The rows of a query, as many at once as a batch holds."""
-  for batch in relation.to_arrow_reader(_ROWS_PER_BATCH):
-    yield from zip(*(column.to_pylist() for column in batch.columns))
 
 
 # --- Buckets ---

@@ -126,7 +126,7 @@ def _read(
           ),
       )
       for batch in reader:
-        batch = batch.rename_columns([kept[name][0] for name in batch.schema.names])
+        batch = pa.RecordBatch.from_arrays(batch.columns, names=[kept[name][0] for name in batch.schema.names])
         for name in needed:
           if batch[name].null_count:
             at = line + pc.index(pc.is_null(batch[name]), True).as_py()
