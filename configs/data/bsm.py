@@ -10,7 +10,8 @@ folder that `data_pipelines.download` filled, one folder a release (the sizes ar
   python -m data_pipelines.download --release=colabfold_envdb --out=DIR/colabfold; tar -xzf … -C DIR/colabfold
 
 All of it is terabytes: run the build on a Beam runner (see `data_pipelines/build.py`), on a file system that its
-workers share. Evaluation sets that are to be kept out are named in `config.documents.evaluation_sets`.
+workers share. `gunzip` UniRef, or `bgzip` it (and name the file here): a file that gzip wrote is one task. Evaluation
+sets that are to be kept out are named in `config.documents.evaluation_sets`.
 """
 
 import ml_collections
