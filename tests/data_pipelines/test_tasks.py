@@ -68,9 +68,9 @@ def test_a_defect_is_no_error_of_the_input(workers):
 
 def test_a_killed_task_leaves_nothing_that_looks_finished(tmp_path):
   script = (
-      "import os, signal, sys; from data_pipelines.tasks import Task, Workers\n"
+      "import os, pathlib, signal, sys; from data_pipelines.tasks import Task, Workers\n"
       "def die(folder): (folder / 'half').write_text('x'); os.kill(os.getpid(), signal.SIGKILL)\n"
-      "Workers(sys.argv[1]).run('stage', [Task(die, {})])\n"
+      "Workers(pathlib.Path(sys.argv[1])).run('stage', [Task(die, {})])\n"
   )
   assert subprocess.run([sys.executable, "-c", script, str(tmp_path)]).returncode == -signal.SIGKILL
   assert all(path.name.startswith(".") for path in (tmp_path / "stage").iterdir())
@@ -84,10 +84,10 @@ def test_other_arguments_are_another_task(tmp_path):
 
 def test_a_runner_that_does_not_exist_is_named(tmp_path):
   with pytest.raises(BuildError, match="NoSuchRunner"):
-    Workers(tmp_path, "NoSuchRunner").run("stage", tasks(tmp_path / "calls", "a"))
+    Workers(tmp_path, "NoSuchRunner").run("stage", tasks(tmp_path / "calls", "a", "b"))
 
 
 def test_without_beam_the_remedy_is_named(tmp_path, monkeypatch):
   monkeypatch.setitem(sys.modules, "apache_beam", None)
   with pytest.raises(BuildError, match=r"pip install 'bsm_jax\[data\]'"):
-    Workers(tmp_path, "DirectRunner").run("stage", tasks(tmp_path / "calls", "a"))
+    Workers(tmp_path, "DirectRunner").run("stage", tasks(tmp_path / "calls", "a", "b"))

@@ -260,7 +260,7 @@ class TestRowSets:
     assert max_codons((DNA, PROTEIN), 256) == 62
 
   @pytest.mark.parametrize(("spec", "message"), [
-      ({}, "corpus must be one of refseq_pairs, single_modal"),
+      ({}, "corpus must be one of refseq_pairs, gene_related, single_modal"),
       ({"corpus": "refseq_pairs", "vievs": 2}, "no such key: vievs; it may have corpus, splits"),
       ({"corpus": "single_modal", "codons": (1, 2)}, "no such key: codons"),
       ({"corpus": "refseq_pairs", "codons": (30, 10)}, "codons are (least, most)"),
