@@ -236,21 +236,22 @@ def _introns(blocks: Sequence[genes.Block]) -> list[genes.Block]:
 def _read(path: str | os.PathLike) -> Iterator[_Record]:
   found = False
   for data, closed in _split(path):
-    start = re.search(rb"^LOCUS\b", data, re.MULTILINE)
+    start = next((match.start() for match in re.finditer(rb"^LOCUS\b", data, re.MULTILINE)), None)
+    # A release file begins with some lines about itself; anything else before LOCUS is a record that has lost it.
+    before = data[:start].strip()
+    if before and (found or b"\nFEATURES" in before or start is None and closed):
+      raise InputError(path, f"no line begins with LOCUS in the record that begins with {before[:40]!r}", _EXPECTED)
     if start is None:
-      if data.strip() and (found or closed):
-        problem = f"no line begins with LOCUS in the record that begins with {data.strip()[:40]!r}"
-        raise InputError(path, problem, _EXPECTED)
       continue  # Blank lines at the end, or no GenBank file.
     found = True
-    data = data[start.start() :]
+    data = data[start:]
     name = data[:200].split()[1].decode("utf-8", "replace") if len(data[:200].split()) > 1 else "LOCUS"
     if not closed or b"\nLOCUS " in data:
       remedy = "The file is truncated or damaged: download it again (a record ends with a line '//')."
       raise InputError(path, "the record has no end", remedy, record=name)
     # To find one byte takes a tenth of the time that two take.
     record = _parse(path, name, data.replace(b"\r\n", b"\n") if b"\r" in data else data)
-    del data  # Nothing of this record is to be in memory when the next one is read.
+    del data, before  # Nothing of this record is to be in memory when the next one is read.
     yield record
     del record
   if not found:

@@ -8,7 +8,7 @@ import collections
 import dataclasses
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from urllib.parse import unquote
 
 from data_pipelines.errors import InputError
@@ -93,6 +93,7 @@ def read_annotation(path: str | os.PathLike) -> Annotation:
     for number, line in enumerate(lines, 1):
       line = line.rstrip("\r\n")
       if line.startswith(("##FASTA", ">")):
+        _check_sequences(path, number, lines)
         break
       if line.startswith("#") or not line.strip():
         _read_directive(found, line)
@@ -130,6 +131,14 @@ def read_annotation(path: str | os.PathLike) -> Annotation:
     problem = f"holds no feature of type CDS (it holds {held})"
     raise InputError(path, problem, "Give an annotation with coding sequences.")
   return found
+
+
+def _check_sequences(path: str | os.PathLike, number: int, lines: Iterable[str]) -> None:
+  """Sequences come last: features behind them would be lost."""
+  for at, line in enumerate(lines, number + 1):
+    if "\t" in line and not line.startswith(">"):
+      problem = f"a feature stands behind line {number}, where sequences begin"
+      raise InputError(path, problem, "Put '##FASTA' and the sequences last, or leave them out.", record=f"line {at}")
 
 
 def _read_directive(found: Annotation, line: str) -> None:

@@ -137,11 +137,15 @@ def _bgzf_chunks(path: str | os.PathLike, start: int, stop: int) -> Iterator[tup
       if not size or len(block) < size:
         remedy = "The file is damaged or truncated: download it again."
         raise InputError(path, f"no whole BGZF block at byte {at}", remedy)
+      member = zlib.decompressobj(wbits=31)
       try:
-        data = zlib.decompress(block, wbits=31)
+        data = member.decompress(block)
       except zlib.error as error:
         problem = f"the BGZF block at byte {at} is corrupt ({error})"
         raise InputError(path, problem, "Download the file again.") from error
+      if not member.eof or member.unused_data:
+        problem = f"the BGZF block at byte {at} is not as long as its header says"
+        raise InputError(path, problem, "The file is damaged: download it again.")
       if data:
         yield at < stop, data
       at += size

@@ -8,7 +8,7 @@ from data_pipelines.web.letters import RESIDUES, SEQRES_BASES, without_gaps
 
 _HEADER = re.compile(r"^[ \t]*(?:>|&gt;)(?![>&])[ \t]?(\S[^\n]*)$", re.M)
 # A line of a FASTA record: letters, perhaps in groups, perhaps with a count at its end, or the bars of a table's cells.
-_FASTA_LINE = re.compile(r"[ \t|]*([A-Za-z*.~-]+(?:[ \t][A-Za-z*.~-]+)*)[ \t]*\d*[ \t|]*\r?(?:\n|\Z)")
+_FASTA_LINE = re.compile(r"[ \t|]*([A-Za-z*.~-]+(?:[ \t][A-Za-z*.~-]+)*)(?:[ \t]*\d+)?[ \t|]*\r?(?:\n|\Z)")
 _NUMBERED = re.compile(
     r"^[ \t]*(\d{1,9})[ \t]+([A-Za-z*-]+(?:[ \t]+[A-Za-z*-]+)*)[ \t]*(\d{1,9})?[ \t]*\r?(?:\n|\Z)"
     r"|^[ \t]*([A-Za-z*-]{10}(?:[ \t]+[A-Za-z*-]{1,10})*)[ \t]+(\d{1,9})[ \t]*\r?(?:\n|\Z)",

@@ -145,7 +145,7 @@ def _repeated(source: pathlib.Path, megabytes: int, out: pathlib.Path) -> float:
 
 def _simulated(work: pathlib.Path) -> tuple[list[str], list[str]]:
   folder = miniature.write_release(work / "release").path
-  find = lambda suffix: [str(path) for path in sorted(folder.rglob(f"*{suffix}.gz"))[:1]]
+  find = lambda suffix: [str(path) for path in sorted(folder.rglob(f"*{suffix}.gz")) if "_from_" not in path.name][:1]
   return find("_genomic.gbff"), find("_protein.faa") + find("_genomic.fna")
 
 

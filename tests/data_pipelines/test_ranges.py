@@ -147,18 +147,29 @@ def many_blocks() -> bytes:
 
 
 @pytest.mark.parametrize("size", [500, 1100, 5000, 50_000])
-@pytest.mark.parametrize("where", ["header", "letters", "checksum"])
+@pytest.mark.parametrize("where", ["header", "size", "letters", "checksum"])
 def test_a_damaged_bgzf_block_is_told_by_some_range_whatever_the_cuts(tmp_path, many_blocks, where, size):
   starts = [match.start() for match in re.finditer(re.escape(BGZF_END[:4]), many_blocks)]
   assert len(starts) > 60
   path = tmp_path / "x.fa.gz"
   for block in (40, 41, 42, 43, len(starts) - 2):
-    at = {"header": starts[block], "letters": starts[block] + 90, "checksum": starts[block + 1] - 6}[where]
+    places = {"header": 0, "size": 16, "letters": 90, "checksum": starts[block + 1] - starts[block] - 6}
     damaged = bytearray(many_blocks)
-    damaged[at] ^= 255
+    damaged[starts[block] + places[where]] ^= 255
     path.write_bytes(damaged)
     with pytest.raises(InputError, match="block at byte"):
       read_all(path, even(path, size))
+
+
+@pytest.mark.parametrize("blocks", [1, 2, 5])
+def test_a_block_that_claims_to_be_longer_swallows_none_behind_it(tmp_path, many_blocks, blocks):
+  starts = [match.start() for match in re.finditer(re.escape(BGZF_END[:4]), many_blocks)]
+  damaged = bytearray(many_blocks)
+  damaged[starts[40] + 16 : starts[40] + 18] = struct.pack("<H", starts[40 + blocks + 1] - starts[40] - 1)
+  path = tmp_path / "x.fa.gz"
+  path.write_bytes(damaged)
+  with pytest.raises(InputError, match="is not as long as its header says"):
+    read_all(path, even(path, 5000))
 
 
 def test_truncated_bgzf_is_told_by_the_range_that_it_ends_in(tmp_path, many_blocks):

@@ -24,11 +24,17 @@ _LONGEST = 1 << 14
 _REAL = {"fasta": ("fa", "fasta", "faa", "fna"), "genbank": ("gb", "gbk", "gbff", "seq", "gbwithparts")}
 
 
-def _add_seeds(target: str, corpus: pathlib.Path, real: str | None) -> None:
+def _targets() -> dict:
+  """All targets; imported late, for coverage is counted in what is imported once the fuzzer is there."""
+  from tests.fuzz.document_targets import DOCUMENT_TARGETS
   from tests.fuzz.targets import TARGETS
 
+  return TARGETS | DOCUMENT_TARGETS
+
+
+def _add_seeds(target: str, corpus: pathlib.Path, real: str | None) -> None:
   corpus.mkdir(parents=True, exist_ok=True)
-  for number, (data, _) in enumerate(TARGETS[target].seeds):
+  for number, (data, _) in enumerate(_targets()[target].seeds):
     (corpus / f"seed{number}").write_bytes(data)
   for path in sorted(pathlib.Path(real).rglob("*.gz")) if real else ():
     if path.suffixes[-2:-1] and path.suffixes[-2][1:] in _REAL.get(target, ()):
@@ -48,9 +54,8 @@ def _fuzz(target: str, work: pathlib.Path, seconds: int) -> None:
   """Fuzzes one target in this process; libFuzzer ends the process."""
   import atheris
 
-  # Before anything imports them: coverage is counted in what is loaded here.
   with atheris.instrument_imports(include=["data_pipelines"]):
-    from tests.fuzz.targets import TARGETS
+    parser = _targets()[target]
 
   crashes = work / "crashes" / target
   crashes.mkdir(parents=True, exist_ok=True)
@@ -60,7 +65,7 @@ def _fuzz(target: str, work: pathlib.Path, seconds: int) -> None:
   @atheris.instrument_func
   def run(data: bytes) -> None:
     try:
-      TARGETS[target].run(folder, data)
+      parser.run(folder, data)
     except Exception as error:  # pylint: disable=broad-exception-caught
       frame = traceback.extract_tb(error.__traceback__)[-1]
       place = f"{type(error).__name__}_{pathlib.Path(frame.filename).stem}_{frame.lineno}"
@@ -93,19 +98,15 @@ def main(argv: list[str]) -> None:
   del argv
   values = flags.FLAGS
   if values.replay:
-    from tests.fuzz.targets import TARGETS
-
     with tempfile.TemporaryDirectory() as folder:
-      count = TARGETS[values.targets[0]].run(pathlib.Path(folder), pathlib.Path(values.replay).read_bytes())
+      count = _targets()[values.targets[0]].run(pathlib.Path(folder), pathlib.Path(values.replay).read_bytes())
     print("refused with an InputError" if count is None else f"{count} items")
     return
   work = pathlib.Path(values.work)
   if values.inside:
     _fuzz(values.targets[0], work, values.seconds)
     return
-  from tests.fuzz.targets import TARGETS
-
-  for target in values.targets or TARGETS:
+  for target in values.targets or _targets():
     _add_seeds(target, work / "corpus" / target, values.real)
     command = [sys.executable, "-m", "tests.fuzz.fuzz_parsers", "--inside", f"--targets={target}", f"--work={work}",
                f"--seconds={values.seconds}"]  # fmt: skip

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from data_pipelines import genes
 from data_pipelines.errors import InputError
 from data_pipelines.formats import fasta, feature_table, genbank, gff3, headers, location, mmseqs
+from tests.data_pipelines import mmseqs_sample
 from tests.fuzz import samples
 
 _NUCLEOTIDES = re.compile(r"[A-Z*.-]*")
@@ -33,7 +34,7 @@ class Target:
   seeds: Sequence[tuple[bytes, int]]
 
 
-def _write(folder: pathlib.Path, data: bytes, *names: str) -> list[pathlib.Path]:
+def write_files(folder: pathlib.Path, data: bytes, *names: str) -> list[pathlib.Path]:
   """The files that an input is made of; the last of several is what is left."""
   parts = data.split(samples.SEPARATOR, len(names) - 1)
   parts += [b""] * (len(names) - len(parts))
@@ -42,7 +43,7 @@ def _write(folder: pathlib.Path, data: bytes, *names: str) -> list[pathlib.Path]
   return [folder / name for name in names]
 
 
-def _count(items: Iterable, check: Callable) -> int | None:
+def consume(items: Iterable, check: Callable) -> int | None:
   """How many items come out, each checked; None where the input is refused."""
   count = 0
   try:
@@ -77,8 +78,8 @@ def _check_record(record: fasta.FastaRecord) -> None:
 
 
 def run_fasta(folder: pathlib.Path, data: bytes) -> int | None:
-  (path,) = _write(folder, data, "x.fa")
-  count = _count(fasta.read_fasta(path), _check_record)
+  (path,) = write_files(folder, data, "x.fa")
+  count = consume(fasta.read_fasta(path), _check_record)
   if count is not None and not data.startswith(b"\x1f\x8b"):
     assert count == len(re.findall(rb"^>", data.removeprefix(b"\xef\xbb\xbf"), re.MULTILINE)), count
   return count
@@ -86,13 +87,13 @@ def run_fasta(folder: pathlib.Path, data: bytes) -> int | None:
 
 def run_ranges(folder: pathlib.Path, data: bytes) -> int | None:
   """The first two bytes say where the file, of the others, is cut: the ranges hold what the whole does."""
-  (path,) = _write(folder, data[2:], "x.fa")
+  (path,) = write_files(folder, data[2:], "x.fa")
   first, second = sorted(byte * len(data) // 256 for byte in (data + b"\0\0")[:2])
   cuts = [(0, first), (first, second), (second, None)]
   whole: list = []
   parts: list = []
-  count = _count(fasta.read_fasta(path), whole.append)
-  refused = [_count(fasta.read_fasta(path, start=a, stop=b), parts.append) for a, b in cuts].count(None)
+  count = consume(fasta.read_fasta(path), whole.append)
+  refused = [consume(fasta.read_fasta(path, start=a, stop=b), parts.append) for a, b in cuts].count(None)
   if count is None:
     assert refused, parts
   elif not refused:
@@ -104,58 +105,58 @@ def run_ranges(folder: pathlib.Path, data: bytes) -> int | None:
 
 def run_gzip(folder: pathlib.Path, data: bytes) -> int | None:
   """As FASTA, where the input is meant to be compressed."""
-  (path,) = _write(folder, data, "x.fa.gz")
-  return _count(fasta.read_fasta(path), _check_record)
+  (path,) = write_files(folder, data, "x.fa.gz")
+  return consume(fasta.read_fasta(path), _check_record)
 
 
 def run_genbank(folder: pathlib.Path, data: bytes) -> int | None:
-  (path,) = _write(folder, data, "x.gb")
-  count = _count(genbank.read_genbank(path), check_gene)
+  (path,) = write_files(folder, data, "x.gb")
+  count = consume(genbank.read_genbank(path), check_gene)
   sequences = genbank.read_genbank_sequences(path)
-  _count((fasta.FastaRecord(item.name, "", item.sequence) for item in sequences), _check_record)
+  consume((fasta.FastaRecord(item.name, "", item.sequence) for item in sequences), _check_record)
   return count
 
 
 def run_gff3(folder: pathlib.Path, data: bytes) -> int | None:
-  gff, genome, protein, rna = _write(folder, data, "x.gff", "x.fna", "x.faa", "x_rna.fna")
-  count = _count(gff3.read_gff3(gff, genome, missing_contig="reject"), check_gene)
+  gff, genome, protein, rna = write_files(folder, data, "x.gff", "x.fna", "x.faa", "x_rna.fna")
+  count = consume(gff3.read_gff3(gff, genome, missing_contig="reject"), check_gene)
   if rna.stat().st_size:
-    count = _count(gff3.read_gff3(gff, genome, rna=rna, protein=protein), check_gene)
+    count = consume(gff3.read_gff3(gff, genome, rna=rna, protein=protein), check_gene)
   elif protein.stat().st_size:
-    count = _count(gff3.read_gff3(gff, genome, protein=protein), check_gene)
+    count = consume(gff3.read_gff3(gff, genome, protein=protein), check_gene)
   return count
 
 
 def run_feature_table(folder: pathlib.Path, data: bytes) -> int | None:
   names = ("x.txt", "x.fna", "x.faa", "x_cds.fna", "x_rna.fna")
-  table, genome, protein, cds, rna = _write(folder, data, *names)
+  table, genome, protein, cds, rna = write_files(folder, data, *names)
   files = {name: path if path.stat().st_size else None for name, path in (("cds", cds), ("rna", rna))}
-  count = _count(feature_table.read_feature_table(table, genome=genome, protein=protein, **files), check_gene)
+  count = consume(feature_table.read_feature_table(table, genome=genome, protein=protein, **files), check_gene)
   files["cds"] = None
-  other = _count(feature_table.read_feature_table(table, genome=genome, protein=protein, **files), check_gene)
+  other = consume(feature_table.read_feature_table(table, genome=genome, protein=protein, **files), check_gene)
   assert None in (count, other) or count == other, (count, other)
   return count
 
 
 def run_mmseqs(folder: pathlib.Path, data: bytes) -> int | None:
-  _write(folder, data, "x.dbtype", "x.index", "x", "x_h.dbtype", "x_h.index", "x_h")
-  count = _count(mmseqs.read_mmseqs_db(folder / "x"), _check_record)
+  write_files(folder, data, "x.dbtype", "x.index", "x", "x_h.dbtype", "x_h.index", "x_h")
+  count = consume(mmseqs.read_mmseqs_db(folder / "x"), _check_record)
   names: list = []
-  by_key = _count(mmseqs.read_mmseqs_db(folder / "x", headers=False), names.append)
+  by_key = consume(mmseqs.read_mmseqs_db(folder / "x", headers=False), names.append)
   if by_key is not None:
     assert by_key == mmseqs.entries(folder / "x")
     assert count in (by_key, None)
     parts: list = []
     for start, stop in mmseqs.cuts(folder / "x", 10):
       part = mmseqs.read_mmseqs_db(folder / "x", start=start, stop=stop, headers=False)
-      assert _count(part, parts.append) is not None
+      assert consume(part, parts.append) is not None
     assert parts == names, (parts, names)
   return count
 
 
 def run_colabfold_tsv(folder: pathlib.Path, data: bytes) -> int | None:
-  table, _ = _write(folder, data, "x_seq.tsv", "x_h.tsv")
-  count = _count(mmseqs.read_colabfold_tsv(table), _check_record)
+  table, _ = write_files(folder, data, "x_seq.tsv", "x_h.tsv")
+  count = consume(mmseqs.read_colabfold_tsv(table), _check_record)
   assert count is None or count == mmseqs.entries(table)
   return count
 
@@ -181,13 +182,14 @@ def _bgzf(data: bytes) -> bytes:
   return b"\x1f\x8b\x08\x04\0\0\0\0\0\xff" + extra + deflated
 
 
-def _database(values: dict[int, bytes], kind: int) -> list[bytes]:
-  data = b"".join(value + b"\0" for value in values.values())
-  lines, offset = [], 0
+def _database(values: dict[int, bytes], kind: int, compress: bool) -> list[bytes]:
+  """Type, index and data of an MMseqs2 database."""
+  data, lines = b"", b""
   for key, value in values.items():
-    lines.append(b"%d\t%d\t%d\n" % (key, offset, len(value) + 1))
-    offset += len(value) + 1
-  return [kind.to_bytes(4, "little"), b"".join(lines), data]
+    written, length = mmseqs_sample.entry(value, compress)
+    lines += b"%d\t%d\t%d\n" % (key, len(data), length)
+    data += written
+  return [(kind | compress * mmseqs_sample.COMPRESSED).to_bytes(4, "little"), lines, data]
 
 
 def _targets() -> dict[str, Target]:
@@ -195,7 +197,12 @@ def _targets() -> dict[str, Target]:
   assemblies = [(assembly, samples.coding_features(assembly)) for assembly in (bacterium, eukaryote)]
   proteins = [samples.text(assembly, "protein_faa") for assembly in (bacterium, eukaryote)]
   letters = [(text, text.count(b">")) for text in proteins + [samples.text(eukaryote, "genomic_fna")]]
-  database = _database({2: b"MKTAYI\n", 5: b"MKV*\n"}, 0) + _database({2: b"a protein\n", 5: b"b TaxID=9\n"}, 12)
+  sequences = {2: b"MKTAYI\n", 5: b"MKV*\n", 9: b"MKTAYIAKQR" * 9 + b"\n"}
+  names = {2: b"a protein\n", 5: b"b TaxID=9\n", 9: b"c\n"}
+  databases = [
+      samples.SEPARATOR.join(_database(sequences, 0, compress) + _database(names, 12, compress))
+      for compress in (False, True)
+  ]
   locations = [(b"join(1..9,12..20)", 2), (b"complement(join(<3..30,40..>50));(pos:complement(40..42),aa:Sec)", 2),
                (b"95..8;(pos:98..100,aa:TERM),(pos:1,aa:Trp)", 1)]  # fmt: skip
   gff_files = ("genomic_gff", "genomic_fna", "protein_faa")
@@ -211,7 +218,7 @@ def _targets() -> dict[str, Target]:
       "feature_table": Target(run_feature_table, [(samples.joined(bacterium, *table_files), assemblies[0][1]),
                                                   (samples.joined(eukaryote, *table_files, "rna_fna"),
                                                    assemblies[1][1])]),
-      "mmseqs": Target(run_mmseqs, [(samples.SEPARATOR.join(database), 2)]),
+      "mmseqs": Target(run_mmseqs, [(database, 3) for database in databases]),
       "colabfold_tsv": Target(run_colabfold_tsv, [(b"2\tMKTAYI\n5\tMKV\n" + samples.SEPARATOR + b"2\ta\n5\tb c\n", 2)]),
       "location": Target(run_location, locations),
   }  # fmt: skip
