@@ -124,13 +124,13 @@ def _stretch(hit: Hit, sequence: str, *, circular: bool) -> Fragment:
 class GenBankRecord:
   """A record of a GenBank flat file."""
 
-  def __init__(self, record: genbank._Record):
+  def __init__(self, record: genbank.Record):
     self._record = record
 
   @functools.cached_property
-  def _proteins(self) -> dict[str, list[genbank._Feature]]:
+  def _proteins(self) -> dict[str, list[genbank.Feature]]:
     """Accession without version to the coding sequences of the protein."""
-    proteins: dict[str, list[genbank._Feature]] = {}
+    proteins: dict[str, list[genbank.Feature]] = {}
     for feature in self._record.features:
       if feature.key == "CDS" and (protein_id := feature.first("protein_id")):
         proteins.setdefault(_split(protein_id)[0], []).append(feature)
@@ -163,25 +163,25 @@ class GenBankRecord:
 class _Cutter:
   """Cuts coding genes out of a record."""
 
-  def __init__(self, record: genbank._Record):
+  def __init__(self, record: genbank.Record):
     self._record = record
-    self._transcripts = genbank._Transcripts(record)
+    self._transcripts = genbank.Transcripts(record)
     self._items: dict[str, genes.CodingGene | genes.Reject] = {}  # Several rows may name one feature.
 
-  def _item(self, feature: genbank._Feature) -> genes.CodingGene | genes.Reject:
+  def _item(self, feature: genbank.Feature) -> genes.CodingGene | genes.Reject:
     key = f"{feature.location} {feature.first('protein_id')}"
     if key not in self._items:
-      self._items[key] = genbank._gene(self._record, feature, self._transcripts, 0, False)
+      self._items[key] = genbank.coding_gene(self._record, feature, self._transcripts, 0, False)
     return self._items[key]
 
-  def protein(self, feature: genbank._Feature) -> str:
+  def protein(self, feature: genbank.Feature) -> str:
     """The annotated residues, else the translation; "" where there are none."""
     if translation := feature.first("translation"):
       return translation.rstrip("*")
     item = self._item(feature)
     return item.protein if isinstance(item, genes.CodingGene) else ""
 
-  def fragment(self, hit: Hit, features: Sequence[genbank._Feature]) -> Fragment:
+  def fragment(self, hit: Hit, features: Sequence[genbank.Feature]) -> Fragment:
     """The gene that carries the row's protein, or why there is none."""
     version = _split(hit.protein)[1]
     exact = [feature for feature in features if version in ("", _split(feature.first("protein_id"))[1])]
@@ -197,7 +197,7 @@ class _Cutter:
       return hit.fragment(item.code, item.detail)
     return hit.fragment(GENE, json.dumps(vars(item)))
 
-  def _is_at(self, feature: genbank._Feature, hit: Hit) -> bool:
+  def _is_at(self, feature: genbank.Feature, hit: Hit) -> bool:
     """Whether a feature overlaps the row's coordinates on their strand: copies of a gene carry one protein.
 
     True where the row has no coordinates, or the location names no stretch: the gene's own reason says more.

@@ -69,7 +69,7 @@ def extract(
 
   def records() -> Iterator[GenBankRecord | FastaRecord]:
     if kind == "genbank":
-      return map(GenBankRecord, genbank._read(path))
+      return map(GenBankRecord, genbank.read_records(path))
     return (FastaRecord(path, entry, kind == "protein") for entry in fasta.read_fasta(path, start=start, stop=stop))
 
   names = folder / "names.parquet"

@@ -40,7 +40,9 @@ _EXCEPTIONS = {
 
 
 @dataclasses.dataclass(frozen=True)
-class _Feature:
+class Feature:
+  """A feature as its record has it: key, location as text, and qualifiers, each with all its values."""
+
   key: str
   location: str
   qualifiers: Mapping[str, Sequence[str]]
@@ -56,14 +58,14 @@ class _Feature:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Record:
+class Record:
   """A record; `sequence` is "" where the file leaves it out (CONTIG)."""
 
   name: str
   moltype: str
   circular: bool
   keywords: str
-  features: Sequence[_Feature]
+  features: Sequence[Feature]
   sequence: str
 
   @property
@@ -87,7 +89,7 @@ def read_genbank_sequences(path: str | os.PathLike) -> Iterator[genes.GenomeSequ
   Raises:
     InputError: as `read_genbank`, and where a record holds no sequence.
   """
-  for record in _read(path):
+  for record in read_records(path):
     if not record.sequence:
       remedy = "Download the file with its sequences (*_genomic.gbff.gz, or the format 'gbwithparts')."
       raise InputError(path, "the record holds no sequence", remedy, record=record.name)
@@ -110,19 +112,28 @@ def read_genbank(
   Raises:
     InputError: the file is missing, empty, damaged, truncated or no GenBank file, or holds proteins.
   """
-  for record in _read(path):
+  for record in read_records(path):
     record_taxon = record.taxon if taxon is None else taxon
     selected = "MANE Select" in record.keywords or "RefSeq Select" in record.keywords
-    transcripts = _Transcripts(record)
+    transcripts = Transcripts(record)
     for feature in record.features:
       if feature.key == "CDS":
-        yield _gene(record, feature, transcripts, record_taxon, selected)
+        yield coding_gene(record, feature, transcripts, record_taxon, selected)
     del record, transcripts  # They would stay in memory while the next record is read.
 
 
-def _gene(
-    record: _Record, feature: _Feature, transcripts: "_Transcripts", taxon: int, selected: bool
+def coding_gene(
+    record: Record, feature: Feature, transcripts: "Transcripts", taxon: int, selected: bool
 ) -> genes.CodingGene | genes.Reject:
+  """A CDS feature as a gene of its record.
+
+  Args:
+    record: with its sequence.
+    feature: the CDS.
+    transcripts: of the record.
+    taxon: NCBI taxonomy id, 0 where unknown.
+    selected: see `genes.CodingGene`.
+  """
   place = f"{record.name}:{feature.location}"
   protein_id = feature.first("protein_id") or ""
   symbol = feature.first("locus_tag") or feature.first("gene")
@@ -173,14 +184,14 @@ def _gene(
   return item
 
 
-def _gene_id(feature: _Feature) -> str | None:
+def _gene_id(feature: Feature) -> str | None:
   return next((x for x in feature.qualifiers.get("db_xref", ()) if x.startswith("GeneID:")), None)
 
 
-class _Transcripts:
+class Transcripts:
   """The transcripts that a record annotates, to be paired with its coding sequences."""
 
-  def __init__(self, record: _Record):
+  def __init__(self, record: Record):
     self._record = record
     # Each one's exons as the file has them, and on their strand.
     self._by_gene: dict[str, list[tuple[list[genes.Part], list[genes.Block], str]]] = {}
@@ -197,7 +208,7 @@ class _Transcripts:
   def _unwrap(self, parts: Sequence[genes.Part]) -> list[genes.Block]:
     return genes.unwrap(parts, len(self._record.sequence), circular=self._record.circular)
 
-  def of(self, feature: _Feature, cds: Sequence[genes.Part]) -> tuple[list[genes.Part] | None, str]:
+  def of(self, feature: Feature, cds: Sequence[genes.Part]) -> tuple[list[genes.Part] | None, str]:
     """Exons and id of the CDS's transcript; None and "" where there is none.
 
     Of several that fit (they differ in their UTRs) each is used once, in the file's order, before one is used again.
@@ -233,7 +244,12 @@ def _introns(blocks: Sequence[genes.Block]) -> list[genes.Block]:
   return [(left[1], right[0]) for left, right in zip(blocks, blocks[1:]) if right[0] - left[1] > 2]
 
 
-def _read(path: str | os.PathLike) -> Iterator[_Record]:
+def read_records(path: str | os.PathLike) -> Iterator[Record]:
+  """The records of a file, one in memory at a time.
+
+  Raises:
+    InputError: the file is missing, truncated, damaged or no GenBank file.
+  """
   found = False
   for data, closed in _split(path):
     start = next((match.start() for match in re.finditer(rb"^LOCUS\b", data, re.MULTILINE)), None)
@@ -278,7 +294,7 @@ def _split(path: str | os.PathLike) -> Iterator[tuple[bytes, bool]]:
     yield joined(), False
 
 
-def _parse(path: str | os.PathLike, locus: str, data: bytes) -> _Record:
+def _parse(path: str | os.PathLike, locus: str, data: bytes) -> Record:
   table_at = data.find(b"\nFEATURES")
   origin_at = data.find(b"\nORIGIN", max(table_at, 0))
   table_end = len(data) if origin_at < 0 else origin_at
@@ -305,7 +321,7 @@ def _parse(path: str | os.PathLike, locus: str, data: bytes) -> _Record:
   names = re.findall(r"^(?:VERSION|ACCESSION) +([^\s.]\S*)", header, re.MULTILINE)
   keywords = re.search(r"^KEYWORDS +(.*(?:\n +.*)*)", header, re.MULTILINE)
   table = "" if table_at < 0 else data[table_at + 1 : table_end].decode("utf-8", "replace")
-  return _Record(
+  return Record(
       name=names[-1] if names else locus,
       moltype=next((word for word in first_line[2:] if word.endswith(("DNA", "RNA"))), ""),
       circular="circular" in first_line[2:],
@@ -320,7 +336,7 @@ _QUALIFIER = re.compile(r'\n[ \t]+/([^\s=/]+)(?:=("[^"]*(?:""[^"]*)*"|[^"\n]*(?:
 _FIRST_QUALIFIER = re.compile(r"\n[ \t]+/")
 
 
-def _features(path: str | os.PathLike, locus: str, table: str) -> list[_Feature]:
+def _features(path: str | os.PathLike, locus: str, table: str) -> list[Feature]:
   """The CDS, mRNA and source features of a feature table, whose first line is `FEATURES`."""
   features = []
   # The table ends at the next line that is not indented.
@@ -343,5 +359,5 @@ def _features(path: str | os.PathLike, locus: str, table: str) -> list[_Feature]
         if name in _QUALIFIERS:
           separator = "" if name in ("translation", "transl_except") else " "
           qualifiers.setdefault(name, []).append(separator.join(value.strip('"').split()))
-      features.append(_Feature(key, "".join(location.split()), qualifiers))
+      features.append(Feature(key, "".join(location.split()), qualifiers))
   return features
