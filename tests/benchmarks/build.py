@@ -3,8 +3,8 @@
   python -m tests.benchmarks.build --megabytes=10,100,1000 [--work=DIR]
 
 Writes random proteins and DNA (half of the letters each), builds single-modal rows of 1024 tokens from them in a
-process of its own, and extrapolates the core-hours of 220 billion tokens. Random sequences are the worst case of compression
-and have no duplicates; real ones are held out and dropped a little more.
+process of its own, and extrapolates the core-hours of 220 billion tokens. Random sequences are the worst case of
+compression and have no duplicates; real ones are held out and dropped a little more.
 """
 
 import argparse
