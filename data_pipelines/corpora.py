@@ -1,20 +1,20 @@
 """The TFDS builder that all corpora share: shards of documents, each written by a task.
 
-TFDS has a builder of shards of its own, which runs in process or on Beam too, but begins anew when it was stopped. Here
-a shard is a task (`tasks.py`): the builder runs those that are not finished, moves all into the dataset and describes
-them.
+TFDS's own builders run in process or on Beam too, but begin anew when they were stopped. Here a shard is a task
+(`tasks.py`): the builder runs those that are not finished, moves all into the dataset and describes them.
 """
 
+import abc
 import dataclasses
 import os
 import pathlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
 from array_record.python import array_record_module
-from tensorflow_datasets.core import example_serializer
+from tensorflow_datasets.core import dataset_builder, example_serializer
 
 from data_pipelines import pack
 from data_pipelines.spool import Spool
@@ -86,7 +86,7 @@ class _LocalInfo(tfds.core.DatasetInfo):
     pass
 
 
-class CorpusBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
+class CorpusBuilder(dataset_builder.FileReaderBuilder, skip_registration=True):
   """A TFDS builder of a corpus; a subclass says what its `FEATURES` are and how a document is made.
 
   It writes array_record and needs no TensorFlow; read it with `as_data_source`.
@@ -111,21 +111,14 @@ class CorpusBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
     super().__init__(data_dir=os.fspath(data_dir), file_format="array_record", **kwargs)
 
   @staticmethod
+  @abc.abstractmethod
   def document(item: Mapping, start: int, end: int) -> Mapping:
     """An example of `FEATURES`: the letters [start, end) of an item of the spool (all of it, where it is not cut)."""
-    raise NotImplementedError
 
   def _info(self) -> tfds.core.DatasetInfo:
     return _LocalInfo(
         builder=self, description=self.__doc__, features=self.FEATURES, metadata=tfds.core.MetadataDict(self._counts)
     )
-
-  def _shard_iterators_per_split(self, dl_manager: tfds.download.DownloadManager) -> dict[str, list[Callable]]:
-    del dl_manager  # nothing is downloaded
-    return {
-        split: [lambda shard=shard: enumerate(_documents(type(self), shard)) for shard in shards]
-        for split, shards in self._shards.items()
-    }
 
   def _download_and_prepare(self, dl_manager: tfds.download.DownloadManager, download_config: Any = None) -> None:
     del dl_manager, download_config
