@@ -126,6 +126,11 @@ class TestCommand:
     assert "refseq_pairs" in done.stdout and "translate_wrong_w10_30 valid" in done.stdout
     assert "python -m bsm_jax.train" in done.stdout and "Done in" in done.stdout
 
+  def test_any_folder_of_assemblies_is_built_and_its_config_names_what_trains_on_it(self, release, tmp_path):
+    done = self.call("--config=configs/data/assemblies.py", f"--config.assemblies={release}", f"--out={tmp_path}")
+    assert done.returncode == 0, done.stderr
+    assert "bsm_jax.train --config=configs/miniature.py" in done.stdout
+
   @pytest.mark.parametrize(("arguments", "message"), [
       (["--config.rwo_sets.single_dna.seed=1"], "rwo_sets"),
       (["--config.row_sets.single_dna.sed=1"], "sed"),
