@@ -38,7 +38,15 @@ def run(*arguments) -> subprocess.CompletedProcess:
 
 
 def start(*arguments) -> subprocess.Popen:
-  return subprocess.Popen(command(*arguments), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+  """Starts the command so that Ctrl-C reaches it: where the tests run in the background, it would be ignored."""
+  heeding = (
+      "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler);"
+      "runpy.run_module('data_pipelines.download', run_name='__main__', alter_sys=True)"
+  )
+  python, _, _, *rest = command(*arguments)
+  return subprocess.Popen(
+      [python, "-c", heeding, *rest], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+  )
 
 
 def client() -> Client:
