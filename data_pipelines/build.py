@@ -7,12 +7,11 @@ writes `OUT/documents/<corpus>/<version>/` (TFDS datasets in array_record), `OUT
 Every part is written elsewhere and moved into place when it is whole; the tasks of a build that was stopped lie in
 `OUT/.building`, so that it goes on behind the last finished one when the same command is run again.
 
-The tasks run in this process, or on a Beam runner; `OUT` must then be a folder that all its workers mount:
+The tasks run in this process, or on a Beam runner; `OUT` must then be a folder that all its workers mount (the README
+has the flags of the others):
 
   --runner=DirectRunner --beam_options="--direct_running_mode=multi_processing --direct_num_workers=8"
   --runner=DaskRunner   --beam_options="--dask_client_address=HOST:8786 --dask_npartitions=64"
-  --runner=FlinkRunner  --beam_options="--flink_master=HOST:8081 --environment_type=LOOPBACK --parallelism=64"
-  --runner=SparkRunner  --beam_options="--spark_master_url=spark://HOST:7077 --environment_type=LOOPBACK"
 """
 
 import contextlib
