@@ -8,8 +8,6 @@ import re
 
 # UniProt writes OX=9606, UniRef TaxID=9606, and `[taxid=9606]` or `[taxon=9606]` stand in files made for submission.
 _TAXON = re.compile(r"(?:(?:^|\s)(?:OX|TaxID)=|\[tax(?:id|on)=)(\d{1,9})(?=[\s\]]|$)")
-# https://www.uniprot.org/help/accession_numbers; a version or the number of an isoform may follow.
-_UNIPROT = re.compile(r"([OPQ]\d[A-Z\d]{3}\d|[A-NR-Z]\d(?:[A-Z][A-Z\d]{2}\d){1,2})(?:[-.]\d+)?", re.ASCII)
 # NCBI's databases whose identifier is `tag|accession|name`; pir, prf and pat may leave the accession out.
 _TAGS = {"ref", "gb", "emb", "dbj", "sp", "tr", "tpg", "tpe", "tpd", "pir", "prf", "gpp", "nat"}
 
@@ -41,12 +39,3 @@ def accession(name: str) -> str:
   if tag in _TAGS or tag in ("lcl", "gi", "bbs"):
     return next(filter(None, values), name)
   return re.sub(r"^UniRef(?:100|90|50)_", "", name)
-
-
-def uniprot_accession(name: str) -> str | None:
-  """The UniProtKB entry's accession in a header's first word (of UniProt, UniRef or bare), None where it holds none.
-
-  Numbers of versions and isoforms are left out: `sp|P01023-2|A2MG_HUMAN` → `P01023`.
-  """
-  match = _UNIPROT.fullmatch(accession(name))
-  return match[1] if match else None

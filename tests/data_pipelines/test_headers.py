@@ -21,31 +21,30 @@ def test_taxon_is_read_where_the_header_gives_its_number(header, taxon):
   assert headers.taxon(description) == taxon
 
 
-@pytest.mark.parametrize("name, accession, uniprot", [
-    ("sp|P01023|A2MG_HUMAN", "P01023", "P01023"),
-    ("sp|P01023-2|A2MG_HUMAN", "P01023-2", "P01023"),
-    ("tr|A0A0A6JXJ0|A0A0A6JXJ0_CANAX", "A0A0A6JXJ0", "A0A0A6JXJ0"),
-    ("UniRef90_Q6GZX4", "Q6GZX4", "Q6GZX4"),
-    ("UniRef50_UPI002E2621C6", "UPI002E2621C6", None),
-    ("O57809", "O57809", "O57809"),
-    ("P00042.2", "P00042.2", "P00042"),
-    ("NP_000005.3", "NP_000005.3", None),
-    ("gi|16127995|ref|NP_414542.1|", "NP_414542.1", None),
-    ("gi|45|gb|AAC73112.1|THRL", "AAC73112.1", None),
-    ("gi|45|pir||S12345", "S12345", None),
-    ("gi|45", "45", None),
-    ("ref|NC_000913.3|", "NC_000913.3", None),
-    ("pdb|1ABC|A", "1ABC_A", None),
-    ("lcl|NC_000001.1_cds_NP_1.1_7", "NC_000001.1_cds_NP_1.1_7", None),
-    ("gnl|PRJNA1|locus_7", "locus_7", None),
-    ("sp||", "sp||", None),
-    ("pdb||", "pdb||", None),
-    ("chrI", "chrI", None),
-    ("a|b|c", "a|b|c", None),
+@pytest.mark.parametrize("name, accession", [
+    ("sp|P01023|A2MG_HUMAN", "P01023"),
+    ("sp|P01023-2|A2MG_HUMAN", "P01023-2"),
+    ("tr|A0A0A6JXJ0|A0A0A6JXJ0_CANAX", "A0A0A6JXJ0"),
+    ("UniRef90_Q6GZX4", "Q6GZX4"),
+    ("UniRef50_UPI002E2621C6", "UPI002E2621C6"),
+    ("O57809", "O57809"),
+    ("P00042.2", "P00042.2"),
+    ("NP_000005.3", "NP_000005.3"),
+    ("gi|16127995|ref|NP_414542.1|", "NP_414542.1"),
+    ("gi|45|gb|AAC73112.1|THRL", "AAC73112.1"),
+    ("gi|45|pir||S12345", "S12345"),
+    ("gi|45", "45"),
+    ("ref|NC_000913.3|", "NC_000913.3"),
+    ("pdb|1ABC|A", "1ABC_A"),
+    ("lcl|NC_000001.1_cds_NP_1.1_7", "NC_000001.1_cds_NP_1.1_7"),
+    ("gnl|PRJNA1|locus_7", "locus_7"),
+    ("sp||", "sp||"),
+    ("pdb||", "pdb||"),
+    ("chrI", "chrI"),
+    ("a|b|c", "a|b|c"),
 ])
-def test_accession_is_the_database_s_own_name(name, accession, uniprot):
+def test_accession_is_the_database_s_own_name(name, accession):
   assert headers.accession(name) == accession
-  assert headers.uniprot_accession(name) == uniprot
 
 
 def test_every_swiss_prot_header_gives_its_accession_and_taxon(shared_data):
@@ -53,13 +52,4 @@ def test_every_swiss_prot_header_gives_its_accession_and_taxon(shared_data):
   assert len(records) == 6315
   assert {headers.taxon(record.description) for record in records} == {559292}
   for record in records:
-    assert headers.uniprot_accession(record.name) == headers.accession(record.name) == record.name.split("|")[1]
-
-
-@pytest.mark.parametrize("name, count", [("prokka_archaea_sprot.faa.gz", 0.99), ("mycoplasma_genitalium.faa.gz", 0)])
-def test_bare_accessions_of_uniprot_are_told_from_those_of_refseq(shared_data, name, count):
-  records = list(fasta.read_fasta(shared_data / "proteins" / name))
-  found = [headers.uniprot_accession(record.name) for record in records]
-  assert len(records) - found.count(None) >= count * len(records)
-  assert count or not any(found)
-  assert not any(headers.taxon(record.description) for record in records)
+    assert headers.accession(record.name) == record.name.split("|")[1]
