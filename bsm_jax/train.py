@@ -28,29 +28,11 @@ from bsm_jax import sharding, tokenizer
 from bsm_jax.input import loader, mixture, rows
 from bsm_jax.training import checkpoint as checkpoint_lib
 from bsm_jax.training import metrics as metrics_lib
-from bsm_jax.training import rounds as rounds_lib
+from bsm_jax.training import program as program_lib
 from bsm_jax.training import step as step_lib
+from bsm_jax.training.program import ConfigError
 
 _log = logging.getLogger("bsm_jax")
-
-
-class ConfigError(ValueError):
-  """A config that cannot run; the message names the key and the remedy."""
-
-
-def model_config(config: ConfigDict) -> model_lib.ModelConfig:
-  """The frozen model config of a run's ConfigDict."""
-  return model_lib.ModelConfig(vocab_size=tokenizer.VOCAB_SIZE, **config.model.to_dict())
-
-
-def schedule(config: ConfigDict) -> rounds_lib.Schedule:
-  """The rounds of a run's ConfigDict, in the order of their names; row sets of weight 0 are left out."""
-  found = []
-  for name in sorted(config.rounds):
-    fields = config.rounds[name].to_dict()
-    fields["weights"] = {row_set: weight for row_set, weight in fields["weights"].items() if weight}
-    found.append(rounds_lib.Round(name=name, **fields))
-  return rounds_lib.Schedule(found, batch_size=config.data.batch_size, context=config.data.context)
 
 
 class Stop:
@@ -140,31 +122,23 @@ def train(config: ConfigDict, workdir: str) -> dict:
   if not config.data.root:
     raise ConfigError("data.root is not set: give --config.data.root=DIR, the `rows` folder of a build")
   root, context, batch_size = config.data.root, config.data.context, config.data.batch_size
-  if batch_size % config.accumulation:
-    raise ConfigError(f"data.batch_size {batch_size} is not a multiple of accumulation {config.accumulation}")
-  model = model_config(config)
-  plan = schedule(config)
+  mesh = sharding.make_mesh((config.mesh.data, config.mesh.fsdp, config.mesh.model))
+  program = program_lib.make_program(config, mesh)
+  model, plan = program.model, program.plan
   settings = json.loads(config.to_json_best_effort())
   workdir = epath.Path(workdir)
   workdir.mkdir(parents=True, exist_ok=True)
 
   # --- Data: the rows of the whole run, and the validation rows.
-  mesh = sharding.make_mesh((config.mesh.data, config.mesh.fsdp, config.mesh.model))
-  batch_sharding = sharding.batch_sharding(mesh)
   rows_of_run = mixture.MixtureInput(root, plan.rows(), seed=config.seed, context=context)
   validation = {
       name: rows.open_row_set(root, name, "valid", context=context) for name in config.eval.row_sets
   }
-  batches = loader.TrainBatches(rows_of_run, batch_size, batch_sharding, prefetch=config.data.prefetch)
+  batches = loader.TrainBatches(rows_of_run, batch_size, program.batch_sharding, prefetch=config.data.prefetch)
 
-  # --- Model, optimizer, and where their arrays lie.
-  apply = model_lib.make_apply(model)
-  optimizer = step_lib.make_optimizer(step_lib.OptimizerConfig(**config.optimizer.to_dict()), plan.learning_rate)
-  init = lambda: step_lib.init_state(model_lib.init_params(model, config.seed), optimizer)
-  abstract_state = jax.eval_shape(init)
-  state_shardings = sharding.tree_shardings(abstract_state, mesh)
-  _log.info("%s parameters (%.1fM)", f"{model_lib.count_params(abstract_state['params']):,}",
-               model_lib.count_params(abstract_state["params"]) / 1e6)
+  # --- Model and steps, which compile at their first call.
+  n_params = model_lib.count_params(program.abstract_state["params"])
+  _log.info("%s parameters (%.1fM)", f"{n_params:,}", n_params / 1e6)
   _log.info("%d device(s) of kind %s, mesh %s\n%s", jax.device_count(), jax.devices()[0].device_kind,
                dict(mesh.shape), plan.describe())
 
@@ -174,11 +148,11 @@ def train(config: ConfigDict, workdir: str) -> dict:
   )
   interval = np.zeros((len(rows_of_run.mixture.row_sets), 2, len(step_lib.CLASSES)))
   if checkpointer.latest_step() is None:
-    state = jax.jit(init, out_shardings=state_shardings)()
+    state = program.init()
     start_step = 0
   else:
     _check_resume(checkpointer.meta(), settings)
-    restored = checkpointer.restore(checkpoint_lib.abstract(abstract_state, state_shardings))
+    restored = checkpointer.restore(program.abstract_state)
     state, start_step = restored.state, restored.step
     batches.seek(restored.data["next_row"])
     for number, name in enumerate(rows_of_run.mixture.row_sets):
@@ -192,19 +166,7 @@ def train(config: ConfigDict, workdir: str) -> dict:
     (workdir / "config.json").write_text(json.dumps(settings, indent=2) + "\n")
   writer = metrics_lib.MetricsWriter(workdir, start_step=start_step)
 
-  # --- Compile once, before the clock starts.
-  train_step = jax.jit(
-      step_lib.make_train_step(
-          apply, optimizer, n_row_sets=len(rows_of_run.mixture.row_sets), accumulation=config.accumulation,
-          attend_across_documents=config.data.attend_across_documents,
-      ),
-      donate_argnums=0,
-      out_shardings=(state_shardings, sharding.replicated(mesh)),
-  )
-  eval_step = jax.jit(
-      step_lib.make_eval_step(apply, attend_across_documents=config.data.attend_across_documents),
-      out_shardings=sharding.replicated(mesh),
-  )
+  # --- What the figures are counted against.
   peak, peak_source = metrics_lib.peak_flops(jax.devices()[0], model.dtype)
   _log.info("MFU counts against %.3g FLOP/s a device (%s)", peak, peak_source)
   flops = {causal: metrics_lib.flops_per_token(model, context, causal=causal) for causal in (True, False)}
@@ -214,9 +176,9 @@ def train(config: ConfigDict, workdir: str) -> dict:
     for name, row_set in validation.items():
       table = np.zeros((2, len(step_lib.CLASSES)))
       for tokens in loader.validation_batches(
-          row_set, config.eval.batch_size, config.eval.row_sets[name], batch_sharding
+          row_set, config.eval.batch_size, config.eval.row_sets[name], program.batch_sharding
       ):
-        table += np.asarray(eval_step(params, tokens))
+        table += np.asarray(program.eval_step(params, tokens))
       values |= metrics_lib.table_metrics(f"valid/{name}", table)
     writer.write(step, values)
     shown = {k.removeprefix("valid/"): v for k, v in values.items() if k.endswith(tuple(step_lib.CLASSES[1:]))}
@@ -270,7 +232,7 @@ def train(config: ConfigDict, workdir: str) -> dict:
       evaluate(0, state["params"])
     throughput.restart()
     for step in range(start_step + 1, plan.total_steps + 1):
-      state, metrics = train_step(state, next(batches))
+      state, metrics = program.train_step(state, next(batches))
       throughput.count()
       if pending is not None:
         log(*pending)
@@ -307,7 +269,7 @@ def main(argv) -> None:
     state = train(config, workdir)
   except (ConfigError, rows.RowsError, checkpoint_lib.CheckpointError) as error:
     sys.exit(f"error: {error}")
-  total = schedule(config).total_steps
+  total = program_lib.schedule(config).total_steps
   if int(state["step"]) < total:
     sys.exit(130)
   print(f"Trained {total} steps in {workdir}. Next, draw its curves:\n  python -m bsm_jax.report --workdir={workdir}")

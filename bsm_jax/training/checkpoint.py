@@ -8,7 +8,6 @@ there, so a run killed at any moment finds its previous checkpoint.
 import dataclasses
 from typing import Any
 
-import jax
 import orbax.checkpoint as ocp
 from etils import epath
 
@@ -93,8 +92,3 @@ class Checkpointer:
     if step is None:
       raise CheckpointError(f"no complete checkpoint in {self.folder}")
     return step
-
-
-def abstract(tree, shardings):
-  """ShapeDtypeStructs of a tree of arrays (or of other ShapeDtypeStructs) with the given shardings."""
-  return jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), tree, shardings)

@@ -62,6 +62,11 @@ class Schedule:
   def total_steps(self) -> int:
     return self.starts[-1]
 
+  @property
+  def row_sets(self) -> tuple[str, ...]:
+    """Every row set of the run, in the order in which the rounds first name them; `batch["row_set"]` numbers these."""
+    return tuple(dict.fromkeys(name for r in self.rounds for name in r.weights))
+
   def round_number(self, step: int) -> int:
     """Index of the round that step `step` (0-based) belongs to; the last round's after the end."""
     return min(bisect.bisect_right(self.starts, step), len(self.rounds)) - 1

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from bsm_jax import model as model_lib
-from bsm_jax import tokenizer, train
+from bsm_jax import tokenizer
 from bsm_jax.input import segments
 from bsm_jax.kernels import attention
+from bsm_jax.training import program
 from configs import bsm_110m, bsm_270m
 from tests.bsm_jax.sample_rows import CONTEXT, random_documents
 
@@ -32,7 +33,7 @@ def trained_like_params(config, seed=0):
 
 @pytest.mark.parametrize("config, expected", [(bsm_110m, 109_824_768), (bsm_270m, 270_815_104)])
 def test_the_papers_models_have_their_parameter_counts(config, expected):
-  model = train.model_config(config.get_config())
+  model = program.model_config(config.get_config())
   params = jax.eval_shape(lambda: model_lib.init_params(model, 0))
   assert model_lib.count_params(params) == expected
   norms = (2 * model.n_layers + 1) * model.d_model

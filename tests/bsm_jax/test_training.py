@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 
 from bsm_jax import model as model_lib
 from bsm_jax import sharding, tokenizer, train
-from bsm_jax.training import checkpoint, metrics, rounds, step
+from bsm_jax.training import checkpoint, metrics, program, rounds, step
 from tests.bsm_jax.sample_rows import CONTEXT, random_documents, write_row_set
 
 MODEL = model_lib.ModelConfig(
@@ -53,7 +53,7 @@ def test_the_papers_token_budgets_are_kept():
   from configs import bsm_110m, bsm_270m
 
   for config in (bsm_110m, bsm_270m):
-    plan = train.schedule(config.get_config())
+    plan = program.schedule(config.get_config())
     tokens = [n * plan.tokens_per_step for n in plan.steps]
     np.testing.assert_allclose(tokens, [100e9, 156e9, 15.9e9], rtol=1e-4)
     assert float(plan.learning_rate(plan.starts[1])) == pytest.approx(1e-5)

@@ -1,0 +1,104 @@
+"""What a config runs, without data or a checkpoint: the model, the rounds, where arrays lie, and the jitted steps.
+
+`bsm_jax.train` runs a program; `bsm_jax.compile_ahead` compiles the same one for hardware that is not there.
+"""
+
+import dataclasses
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from bsm_jax import model as model_lib
+from bsm_jax import sharding, tokenizer
+from bsm_jax.training import rounds as rounds_lib
+from bsm_jax.training import step as step_lib
+
+
+class ConfigError(ValueError):
+  """A config that cannot run; the message names the key and the remedy."""
+
+
+def model_config(config: ConfigDict) -> model_lib.ModelConfig:
+  """The frozen model config of a run's ConfigDict."""
+  return model_lib.ModelConfig(vocab_size=tokenizer.VOCAB_SIZE, **config.model.to_dict())
+
+
+def schedule(config: ConfigDict) -> rounds_lib.Schedule:
+  """The rounds of a run's ConfigDict, in the order of their names; row sets of weight 0 are left out."""
+  found = []
+  for name in sorted(config.rounds):
+    fields = config.rounds[name].to_dict()
+    fields["weights"] = {row_set: weight for row_set, weight in fields["weights"].items() if weight}
+    found.append(rounds_lib.Round(name=name, **fields))
+  return rounds_lib.Schedule(found, batch_size=config.data.batch_size, context=config.data.context)
+
+
+@dataclasses.dataclass(frozen=True)
+class Program:
+  """A config and a mesh, made executable.
+
+  Attributes:
+    model: shape of the decoder.
+    plan: the rounds on the axis of steps.
+    mesh: the devices.
+    init: `init() -> state`, jitted; fresh train state, placed.
+    train_step: `train_step(state, batch) -> (state, metrics)`, jitted, the state donated; see `make_train_step`.
+    eval_step: `eval_step(params, tokens) -> table`, jitted; see `make_eval_step`.
+    abstract_state: the train state as `jax.ShapeDtypeStruct`s with their shardings.
+    abstract_batch: a global batch, likewise.
+  """
+
+  model: model_lib.ModelConfig
+  plan: rounds_lib.Schedule
+  mesh: Mesh
+  init: Callable
+  train_step: Callable
+  eval_step: Callable
+  abstract_state: dict
+  abstract_batch: dict
+
+  @property
+  def batch_sharding(self) -> jax.sharding.NamedSharding:
+    return sharding.batch_sharding(self.mesh)
+
+
+def make_program(config: ConfigDict, mesh: Mesh) -> Program:
+  """Args: a run's config; the mesh (`bsm_jax.sharding.make_mesh`), of real devices or of a topology.
+
+  Raises:
+    ConfigError: settings that contradict each other.
+  """
+  batch_size, context = config.data.batch_size, config.data.context
+  if batch_size % config.accumulation:
+    raise ConfigError(f"data.batch_size {batch_size} is not a multiple of accumulation {config.accumulation}")
+  model, plan = model_config(config), schedule(config)
+  apply = model_lib.make_apply(model)
+  optimizer = step_lib.make_optimizer(step_lib.OptimizerConfig(**config.optimizer.to_dict()), plan.learning_rate)
+  init = lambda: step_lib.init_state(model_lib.init_params(model, config.seed), optimizer)
+  shapes = jax.eval_shape(init)
+  state_shardings = sharding.tree_shardings(shapes, mesh)
+  by_row = sharding.batch_sharding(mesh)
+  placed = lambda shape, dtype, place: jax.ShapeDtypeStruct(shape, dtype, sharding=place)
+  across = config.data.attend_across_documents
+  train_step = step_lib.make_train_step(
+      apply, optimizer, n_row_sets=len(plan.row_sets), accumulation=config.accumulation, attend_across_documents=across
+  )
+  eval_step = step_lib.make_eval_step(apply, attend_across_documents=across)
+  return Program(
+      model=model,
+      plan=plan,
+      mesh=mesh,
+      init=jax.jit(init, out_shardings=state_shardings),
+      train_step=jax.jit(
+          train_step, donate_argnums=0, out_shardings=(state_shardings, sharding.replicated(mesh))
+      ),
+      eval_step=jax.jit(eval_step, out_shardings=sharding.replicated(mesh)),
+      abstract_state=jax.tree.map(lambda x, place: placed(x.shape, x.dtype, place), shapes, state_shardings),
+      abstract_batch={
+          "tokens": placed((batch_size, context), jnp.uint8, by_row),
+          "row_set": placed((batch_size,), jnp.int32, by_row),
+      },
+  )
