@@ -3,25 +3,30 @@
 Paper: Xiang, Han, Chai, Bai, "BSM: Small but Powerful Biological Sequence Model for Genes and Proteins",
 arXiv 2410.11499. RMSNorm, half-split rotary positions (base 100,000), SwiGLU, no biases, tied embedding.
 
-Array names carry their shape: b batch, s sequence, d d_model, h heads, k head_dim, f d_ff, v padded vocabulary.
+Array names carry their shape: b batch, s sequence, n all tokens of the batch, d d_model, w heads * head_dim, f d_ff,
+v padded vocabulary.
 """
 
 import dataclasses
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from bsm_jax.kernels import attention
+from bsm_jax import kernels
 from bsm_jax.kernels.reference import MASKED
 
 # The embedding has one row for each lane of a TPU vector register; ids beyond the vocabulary never occur.
 PADDED_VOCAB_SIZE = 128
 
-# What the backward pass keeps of each layer: everything, the outputs of matrix products, or only the layer's input.
+# What the backward pass keeps of each layer: everything, what matrix products and attention made, or only its input.
 REMAT_POLICIES = {
     "none": jax.checkpoint_policies.everything_saveable,
-    "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+    "dots": jax.checkpoint_policies.save_from_both_policies(
+        jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+        jax.checkpoint_policies.save_only_these_names("attention_out", "attention_lse"),
+    ),
     "full": jax.checkpoint_policies.nothing_saveable,
 }
 
@@ -38,7 +43,7 @@ class ModelConfig:
     dtype: of activations and matrix products; parameters are always fp32.
     remat: a key of `REMAT_POLICIES`.
     unroll: layers in one iteration of the scan; n_layers unrolls it (faster on CPUs, slower to compile).
-    attention: an implementation of `bsm_jax.kernels.attention`.
+    attention: "auto" or a name of `bsm_jax.kernels.IMPLEMENTATIONS`.
   """
 
   vocab_size: int
@@ -76,32 +81,8 @@ def rms_norm(x: jax.Array, scale_d: jax.Array, eps: float) -> jax.Array:
   return (normed * jnp.broadcast_to(scale_d, x.shape)).astype(x.dtype)
 
 
-def rotary_angles(positions_bs: jax.Array, head_dim: int, theta: float) -> tuple[jax.Array, jax.Array]:
-  """Cosines and sines of the rotary angles, fp32 [b, s, 1, head_dim / 2] each (arXiv 2104.09864)."""
-  frequencies_k = theta ** (-jnp.arange(0, head_dim, 2, dtype=jnp.float32) / head_dim)
-  angles_bs1k = positions_bs.astype(jnp.float32)[:, :, None, None] * frequencies_k[None, None, None, :]
-  return jnp.cos(angles_bs1k), jnp.sin(angles_bs1k)
-
-
-def apply_rotary(x_bshk: jax.Array, rotary: tuple[jax.Array, jax.Array]) -> jax.Array:
-  """Rotates the two halves of each head against each other (Llama's half-split layout), in fp32."""
-  cos, sin = rotary
-  x1, x2 = jnp.split(x_bshk.astype(jnp.float32), 2, axis=-1)
-  return jnp.concatenate([x1 * cos - x2 * sin, x2 * cos + x1 * sin], axis=-1).astype(x_bshk.dtype)
-
-
 def _normal(rngs: nnx.Rngs, shape: tuple[int, ...], scale: float) -> nnx.Param:
   return nnx.Param(scale * jax.random.normal(rngs.params(), shape, jnp.float32))
-
-
-def linear(x: jax.Array, weight: nnx.Param) -> jax.Array:
-  """`x @ weight` over the last axis, in x's dtype.
-
-  Leading axes are flattened: the gradient of the weight is then one product of two matrices, where XLA's CPU compiler
-  transposes the operands of the three-dimensional form (an MLP's forward and backward then take twice the time).
-  """
-  flat = x.reshape(-1, x.shape[-1]) @ weight[...].astype(x.dtype)
-  return flat.reshape(*x.shape[:-1], -1)
 
 
 class Layer(nnx.Module):
@@ -118,25 +99,27 @@ class Layer(nnx.Module):
     self.gate_up = _normal(rngs, (d, 2 * f), 0.02)
     self.down = _normal(rngs, (f, d), residual_scale)
 
-  def __call__(self, x_bsd: jax.Array, segment_ids_bs: jax.Array, rotary: tuple[jax.Array, jax.Array]) -> jax.Array:
+  def __call__(self, x_nd: jax.Array, attend: Callable, feature_major: bool) -> jax.Array:
+    """Args: tokens; attention over their fused queries, keys and values, and whether it takes features first."""
     c = self.config
-    batch, length, _ = x_bsd.shape
-    y_bsd = rms_norm(x_bsd, self.attention_norm[...], c.norm_eps)
-    qkv = linear(y_bsd, self.qkv).reshape(batch, length, 3, c.n_heads, c.head_dim)
-    q_bshk, k_bshk, v_bshk = qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2]
-    q_bshk, k_bshk = apply_rotary(q_bshk, rotary), apply_rotary(k_bshk, rotary)
-    attended_bshk = attention(q_bshk, k_bshk, v_bshk, segment_ids_bs, implementation=c.attention)
-    x_bsd = x_bsd + linear(attended_bshk.reshape(batch, length, -1), self.attention_out)
+    weight = lambda param: param[...].astype(x_nd.dtype)
+    y_nd = rms_norm(x_nd, self.attention_norm[...], c.norm_eps)
+    if feature_major:
+      attended_wn = attend(jnp.einsum("nd,dw->wn", y_nd, weight(self.qkv)))
+      x_nd = x_nd + jnp.einsum("wn,wd->nd", attended_wn, weight(self.attention_out))
+    else:
+      x_nd = x_nd + attend(y_nd @ weight(self.qkv)) @ weight(self.attention_out)
 
-    y_bsd = rms_norm(x_bsd, self.mlp_norm[...], c.norm_eps)
-    gate_bsf, up_bsf = jnp.split(linear(y_bsd, self.gate_up), 2, axis=-1)
-    return x_bsd + linear(jax.nn.silu(gate_bsf) * up_bsf, self.down)
+    y_nd = rms_norm(x_nd, self.mlp_norm[...], c.norm_eps)
+    gate_nf, up_nf = jnp.split(y_nd @ weight(self.gate_up), 2, axis=-1)
+    return x_nd + (jax.nn.silu(gate_nf) * up_nf) @ weight(self.down)
 
 
 class Decoder(nnx.Module):
   """Next-token model over packed rows of tokens."""
 
   def __init__(self, config: ModelConfig, rngs: nnx.Rngs):
+    """Args: the shape; a stream of keys named `params`."""
     self.config = config
     self.embedding = _normal(rngs, (PADDED_VOCAB_SIZE, config.d_model), 0.02)
     self.final_norm = nnx.Param(jnp.ones(config.d_model))
@@ -148,33 +131,39 @@ class Decoder(nnx.Module):
 
     self.layers = stack(rngs)
 
-  def __call__(self, tokens_bs: jax.Array, segment_ids_bs: jax.Array, positions_bs: jax.Array) -> jax.Array:
+  def __call__(
+      self, tokens_bs: jax.Array, segment_ids_bs: jax.Array, positions_bs: jax.Array, attention: kernels.Attention
+  ) -> jax.Array:
     """Logits of the next token at every position.
 
     Args:
       tokens_bs: ids, any integer dtype [b, s].
       segment_ids_bs: int32 [b, s]; attention stays inside a segment.
       positions_bs: int32 [b, s]; restart with each segment.
+      attention: its implementation.
 
     Returns:
       fp32 [b, s, PADDED_VOCAB_SIZE]; entries at and above `vocab_size` hold a large negative number.
     """
     c = self.config
     embedding_vd = self.embedding[...].astype(c.dtype)
+    # All matrix products are of two matrices, tokens by features: with a third axis XLA's CPU compiler transposes
+    # operands of the weights' gradients, and an MLP's forward and backward take twice the time.
     # A product with one-hot rows: its gradient is a product too, where a gather's would be a serial scatter on TPUs.
-    x_bsd = jax.nn.one_hot(tokens_bs, PADDED_VOCAB_SIZE, dtype=c.dtype) @ embedding_vd
-    rotary = rotary_angles(positions_bs, c.head_dim, c.rope_theta)
+    x_nd = jax.nn.one_hot(tokens_bs.reshape(-1), PADDED_VOCAB_SIZE, dtype=c.dtype) @ embedding_vd
+    rotary = kernels.rotary_table(positions_bs, c.head_dim, c.rope_theta)
+    attend = lambda qkv: attention(qkv, segment_ids_bs, rotary)
     graph, layers = nnx.split(self.layers)
 
-    def body(x_bsd, layer):
-      return nnx.merge(graph, layer)(x_bsd, segment_ids_bs, rotary), None
+    def body(x_nd, layer):
+      return nnx.merge(graph, layer)(x_nd, attend, attention.feature_major), None
 
     body = jax.checkpoint(body, policy=REMAT_POLICIES[c.remat], prevent_cse=False) if c.remat != "none" else body
-    x_bsd, _ = jax.lax.scan(body, x_bsd, layers, unroll=c.unroll)
-    x_bsd = rms_norm(x_bsd, self.final_norm[...], c.norm_eps)
-    logits_bsv = jnp.einsum("bsd,vd->bsv", x_bsd, embedding_vd, preferred_element_type=jnp.float32)
-    token_bsv = jax.lax.broadcasted_iota(jnp.int32, logits_bsv.shape, 2)
-    return jnp.where(token_bsv < c.vocab_size, logits_bsv, MASKED)
+    x_nd, _ = jax.lax.scan(body, x_nd, layers, unroll=c.unroll)
+    x_nd = rms_norm(x_nd, self.final_norm[...], c.norm_eps)
+    logits_nv = jnp.einsum("nd,vd->nv", x_nd, embedding_vd, preferred_element_type=jnp.float32)
+    token_nv = jax.lax.broadcasted_iota(jnp.int32, logits_nv.shape, 1)
+    return jnp.where(token_nv < c.vocab_size, logits_nv, MASKED).reshape(*tokens_bs.shape, -1)
 
 
 def init_params(config: ModelConfig, seed: int) -> dict:
@@ -182,13 +171,19 @@ def init_params(config: ModelConfig, seed: int) -> dict:
   return nnx.to_pure_dict(nnx.state(Decoder(config, nnx.Rngs(params=seed)), nnx.Param))
 
 
-def make_apply(config: ModelConfig):
-  """`apply(params, tokens, segment_ids, positions) -> logits`, a pure function of the dicts of `init_params`."""
+def make_apply(config: ModelConfig, attention: kernels.Attention | None = None):
+  """`apply(params, tokens, segment_ids, positions) -> logits`, a pure function of the dicts of `init_params`.
+
+  Args:
+    config: the shape.
+    attention: by default `config.attention` for the first of JAX's devices, on one device.
+  """
+  attention = attention or kernels.choose(config.attention, config.head_dim, jax.devices()[0])
   graph, abstract = nnx.split(nnx.eval_shape(lambda: Decoder(config, nnx.Rngs(params=0))), nnx.Param)
 
   def apply(params, tokens_bs, segment_ids_bs, positions_bs):
     state = jax.tree.unflatten(jax.tree.structure(abstract), jax.tree.leaves(params))
-    return nnx.merge(graph, state)(tokens_bs, segment_ids_bs, positions_bs)
+    return nnx.merge(graph, state)(tokens_bs, segment_ids_bs, positions_bs, attention)
 
   return apply
 

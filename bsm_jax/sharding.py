@@ -1,7 +1,7 @@
 """Where arrays lie: the device mesh, and ordered (regex, PartitionSpec) rules for parameters and optimizer state."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import jax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
@@ -67,6 +67,20 @@ def tree_shardings(tree, mesh: Mesh, rules: Sequence[tuple[str, PartitionSpec]] 
 def batch_sharding(mesh: Mesh) -> NamedSharding:
   """Rows of a batch, spread over `data` and `fsdp`."""
   return NamedSharding(mesh, BATCH_SPEC)
+
+
+def shard_attention(attend: Callable, feature_major: bool, mesh: Mesh) -> Callable:
+  """Runs attention on each device's own rows and heads, without communication.
+
+  Args:
+    attend: `attend(qkv, segment_ids [b, s], table [b, features, s]) -> out`, qkv and out as [tokens, features].
+    feature_major: they are [features, tokens] instead.
+    mesh: rows lie along `data` and `fsdp`, heads along `model`.
+  """
+  rows = BATCH_SPEC[0]
+  features = PartitionSpec("model", rows) if feature_major else PartitionSpec(rows, "model")
+  in_specs = (features, PartitionSpec(rows), PartitionSpec(rows))
+  return jax.shard_map(attend, mesh=mesh, in_specs=in_specs, out_specs=features, check_vma=False)
 
 
 def replicated(mesh: Mesh) -> NamedSharding:

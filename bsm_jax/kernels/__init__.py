@@ -1,5 +1,6 @@
 """Attention and its implementations: plain functions of arrays that know no model."""
 
-from bsm_jax.kernels.attention import IMPLEMENTATIONS, attention
+from bsm_jax.kernels.attention import IMPLEMENTATIONS, Attention, choose
+from bsm_jax.kernels.rotary import rotary_table
 
-__all__ = ["IMPLEMENTATIONS", "attention"]
+__all__ = ["IMPLEMENTATIONS", "Attention", "choose", "rotary_table"]

@@ -8,7 +8,15 @@ MASKED = -1e30
 
 
 def attention(q_bshd: jax.Array, k_bshd: jax.Array, v_bshd: jax.Array, segment_ids_bs: jax.Array) -> jax.Array:
-  """See `bsm_jax.kernels.attention.attention`. Scores and softmax are fp32; memory grows with sequence squared."""
+  """Causal attention inside segments of rotated queries and keys; see `bsm_jax.kernels.attention`.
+
+  Args:
+    q_bshd, k_bshd, v_bshd: [batch, sequence, heads, head_dim].
+    segment_ids_bs: int32 [batch, sequence].
+
+  Returns:
+    [batch, sequence, heads, head_dim]. Scores and softmax are fp32; memory grows with sequence squared.
+  """
   length, head_dim = q_bshd.shape[1], q_bshd.shape[3]
   scores_bhqk = jnp.einsum("bqhd,bkhd->bhqk", q_bshd, k_bshd, preferred_element_type=jnp.float32) * head_dim**-0.5
   causal_qk = jnp.tril(jnp.ones((length, length), bool))

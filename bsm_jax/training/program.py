@@ -4,6 +4,7 @@
 """
 
 import dataclasses
+import logging
 from collections.abc import Callable
 
 import jax
@@ -11,10 +12,12 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
+from bsm_jax import kernels, sharding, tokenizer
 from bsm_jax import model as model_lib
-from bsm_jax import sharding, tokenizer
 from bsm_jax.training import rounds as rounds_lib
 from bsm_jax.training import step as step_lib
+
+_log = logging.getLogger("bsm_jax")
 
 
 class ConfigError(ValueError):
@@ -65,6 +68,18 @@ class Program:
     return sharding.batch_sharding(self.mesh)
 
 
+def _attention_on(mesh: Mesh, model: model_lib.ModelConfig) -> kernels.Attention:
+  """The model's attention, each device running that of its own rows and heads."""
+  try:
+    chosen = kernels.choose(model.attention, model.head_dim, mesh.devices.flat[0])
+  except ValueError as error:
+    raise ConfigError(f"model.attention: {error}") from None
+  if model.n_heads % mesh.shape["model"]:
+    raise ConfigError(f"model.n_heads {model.n_heads} is not a multiple of mesh.model {mesh.shape['model']}")
+  _log.info("attention: %s%s", chosen.name, " (auto)" if model.attention == "auto" else "")
+  return dataclasses.replace(chosen, run=sharding.shard_attention(chosen.run, chosen.feature_major, mesh))
+
+
 def make_program(config: ConfigDict, mesh: Mesh) -> Program:
   """Args: a run's config; the mesh (`bsm_jax.sharding.make_mesh`), of real devices or of a topology.
 
@@ -75,7 +90,7 @@ def make_program(config: ConfigDict, mesh: Mesh) -> Program:
   if batch_size % config.accumulation:
     raise ConfigError(f"data.batch_size {batch_size} is not a multiple of accumulation {config.accumulation}")
   model, plan = model_config(config), schedule(config)
-  apply = model_lib.make_apply(model)
+  apply = model_lib.make_apply(model, _attention_on(mesh, model))
   optimizer = step_lib.make_optimizer(step_lib.OptimizerConfig(**config.optimizer.to_dict()), plan.learning_rate)
   init = lambda: step_lib.init_state(model_lib.init_params(model, config.seed), optimizer)
   shapes = jax.eval_shape(init)

@@ -8,7 +8,7 @@ import pytest
 from bsm_jax import model as model_lib
 from bsm_jax import tokenizer
 from bsm_jax.input import segments
-from bsm_jax.kernels import attention
+from bsm_jax.kernels import reference
 from bsm_jax.training import program
 from configs import bsm_110m, bsm_270m
 from tests.bsm_jax.sample_rows import CONTEXT, random_documents
@@ -102,7 +102,7 @@ def test_attention_matches_a_loop_over_queries():
     scores = np.array([q[b, i, h] @ k[b, j, h] for j in keys]) / 2.0
     weights = np.exp(scores - scores.max())
     expected[b, i, h] = (weights / weights.sum()) @ v[b, keys, h]
-  np.testing.assert_allclose(attention(q, k, v, segment_ids), expected, rtol=1e-5, atol=1e-6)
+  np.testing.assert_allclose(reference.attention(q, k, v, segment_ids), expected, rtol=1e-5, atol=1e-6)
 
 
 def test_unknown_choices_are_named():
