@@ -8,11 +8,11 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 AXES = ("data", "fsdp", "model")
 
-# First match wins; paths read like `layers/qkv`. Optimizer moments end in the path of their parameter and follow it.
+# First match wins; paths read like `layers/00/qkv`. Optimizer moments end in the path of their parameter and follow it.
 RULES: tuple[tuple[str, PartitionSpec], ...] = (
     (r"embedding$", PartitionSpec(None, "fsdp")),
-    (r"layers/(qkv|gate_up)$", PartitionSpec(None, "fsdp", "model")),
-    (r"layers/(attention_out|down)$", PartitionSpec(None, "model", "fsdp")),
+    (r"layers/\d+/(qkv|gate_up)$", PartitionSpec("fsdp", "model")),
+    (r"layers/\d+/(attention_out|down)$", PartitionSpec("model", "fsdp")),
     (r"norm$", PartitionSpec()),
     (r"(^|/)(step|count)$", PartitionSpec()),
 )
@@ -81,6 +81,20 @@ def shard_attention(attend: Callable, feature_major: bool, mesh: Mesh) -> Callab
   features = PartitionSpec("model", rows) if feature_major else PartitionSpec(rows, "model")
   in_specs = (features, PartitionSpec(rows), PartitionSpec(rows))
   return jax.shard_map(attend, mesh=mesh, in_specs=in_specs, out_specs=features, check_vma=False)
+
+
+def over_tokens(mesh: Mesh) -> Callable:
+  """`over_devices(function, in_cuts, out_cuts) -> function` for functions of each device's own tokens.
+
+  Cuts: 0 for arrays with tokens in rows, 1 for tokens in columns, 2 for arrays that every device has whole.
+  """
+  specs = (PartitionSpec(BATCH_SPEC[0]), PartitionSpec(None, BATCH_SPEC[0]), PartitionSpec())
+
+  def over_devices(function: Callable, in_cuts: Sequence[int], out_cuts: Sequence[int]) -> Callable:
+    in_specs, out_specs = ([specs[cut] for cut in cuts] for cuts in (in_cuts, out_cuts))
+    return jax.shard_map(function, mesh=mesh, in_specs=tuple(in_specs), out_specs=out_specs, check_vma=False)
+
+  return over_devices
 
 
 def replicated(mesh: Mesh) -> NamedSharding:

@@ -92,7 +92,7 @@ def _check_resume(meta: dict, current: dict) -> None:
   for key in ("model", "data", "rounds", "optimizer", "seed"):
     before, now = (_flatten(c.get(key), key) for c in (saved, current))
     for name in sorted(before.keys() | now.keys()):
-      if name in ("data.root", "data.prefetch", "model.attention", "model.unroll", "model.remat"):
+      if name in ("data.root", "data.prefetch", "model.attention", "model.blocks", "model.scan", "model.remat"):
         continue
       if before.get(name) != now.get(name):
         differences.append(f"  {name}: {before.get(name)!r} in the checkpoint, {now.get(name)!r} now")

@@ -25,8 +25,9 @@ def get_config() -> ConfigDict:
   config.model.norm_eps = 1e-5
   config.model.dtype = "bfloat16"  # Activations and products; parameters and optimizer state are fp32.
   config.model.remat = "dots"  # none | dots | full
-  config.model.unroll = 1  # Layers in one iteration of the scan.
+  config.model.scan = False  # A loop over layers compiles faster and runs slower.
   config.model.attention = "auto"
+  config.model.blocks = "auto"
 
   config.data = ConfigDict()
   config.data.root = config_dict.placeholder(str)  # The `rows` folder of a build; local or gs://.

@@ -24,7 +24,6 @@ def get_config() -> ConfigDict:
   config.model.d_ff = 512
   config.model.dtype = "float32"  # CPUs gain nothing from bf16.
   config.model.remat = "none"
-  config.model.unroll = 4
 
   # Small batches: the model begins to translate after so many tokens, whatever the batch, and larger ones need more.
   config.data.context = 256

@@ -19,7 +19,6 @@ def get_config() -> ConfigDict:
   config = miniature.get_config()
   config.model.n_layers = 5
   config.model.d_ff = 576
-  config.model.unroll = 5
 
   tokens_per_step = config.data.batch_size * config.data.context
   single = {"single_dna": 1.0, "single_rna": 0.5, "single_protein": 0.5}

@@ -1,6 +1,17 @@
-"""Attention and its implementations: plain functions of arrays that know no model."""
+"""Attention, the fused parts of a layer, and their implementations: functions of arrays that know no model."""
 
-from bsm_jax.kernels.attention import IMPLEMENTATIONS, Attention, choose
+from bsm_jax.kernels.attention import ATTENTION, Attention, choose_attention
+from bsm_jax.kernels.blocks import BLOCKS, Blocks, choose_blocks, product, rms_norm
 from bsm_jax.kernels.rotary import rotary_table
 
-__all__ = ["IMPLEMENTATIONS", "Attention", "choose", "rotary_table"]
+__all__ = [
+    "ATTENTION",
+    "BLOCKS",
+    "Attention",
+    "Blocks",
+    "choose_attention",
+    "choose_blocks",
+    "product",
+    "rms_norm",
+    "rotary_table",
+]

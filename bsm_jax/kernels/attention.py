@@ -67,14 +67,14 @@ _IMPLEMENTATIONS = {
     "cudnn": ("gpu", False, _token_major(gpu_cudnn.attention)),
 }
 _AUTO = {"tpu": "tpu", "gpu": "gpu", "cpu": "reference"}
-IMPLEMENTATIONS = tuple(_IMPLEMENTATIONS)
+ATTENTION = tuple(_IMPLEMENTATIONS)
 
 
-def choose(implementation: str, head_dim: int, device: jax.Device) -> Attention:
+def choose_attention(implementation: str, head_dim: int, device: jax.Device) -> Attention:
   """The implementation of that name for such a device.
 
   Args:
-    implementation: one of `IMPLEMENTATIONS`, or "auto": the fastest of the device's platform. The `_interpret` ones run
+    implementation: one of `ATTENTION`, or "auto": the fastest of the device's platform. The `_interpret` ones run
       a kernel in Pallas' interpreter, on any platform and slowly.
     head_dim: of queries, keys and values.
     device: where it will run; one of a topology that is not there will do.
@@ -84,7 +84,7 @@ def choose(implementation: str, head_dim: int, device: jax.Device) -> Attention:
   """
   name = _AUTO.get(device.platform, "reference") if implementation == "auto" else implementation
   if name not in _IMPLEMENTATIONS:
-    raise ValueError(f"unknown attention implementation {name!r}: use 'auto' or one of {sorted(IMPLEMENTATIONS)}")
+    raise ValueError(f"unknown attention implementation {name!r}: use 'auto' or one of {sorted(ATTENTION)}")
   platform, feature_major, run = _IMPLEMENTATIONS[name]
   if platform not in (None, device.platform):
     raise ValueError(f"attention {name!r} needs a {platform}, not a {device.platform}: use 'auto'")

@@ -175,6 +175,7 @@ def _dq_kernel(
   The softmax's gradient is weights * (their gradients - delta), which nearly cancels where one weight is near 1. The
   usual delta, out * dout summed, carries the rounding of the output and of its weights, and would then be most of the
   result. Here it is a first guess: what the gradient of a row's scores sums up to, which must be zero, is its error.
+  To take that error out of dq costs one product more, weights with keys.
   """
   q_block = pl.num_programs(0) - 1 - pl.program_id(0)
   own = pl.ds(q_block * tile.rows, tile.rows)
@@ -252,16 +253,16 @@ def _call(kernel, name: str, shape_bshd, tile: Tile, inputs, outputs, interpret:
   )(*inputs)
 
 
+def _like(x: jax.Array) -> jax.ShapeDtypeStruct:
+  return jax.ShapeDtypeStruct(x.shape, x.dtype)
+
+
 def _forward(q_bshd, k_bshd, v_bshd, starts_bs, blocks: Blocks, interpret: bool):
   """Output [b, s, h, d], and log2 of each row's sum of exp(scores), fp32 [b, h, s]."""
   batch, length, heads, _ = q_bshd.shape
   outputs = [_like(q_bshd), jax.ShapeDtypeStruct((batch, heads, length), jnp.float32)]
   inputs = [q_bshd, k_bshd, v_bshd, starts_bs]
   return _call(_forward_kernel, "attention_forward", q_bshd.shape, blocks.forward, inputs, outputs, interpret)
-
-
-def _like(x: jax.Array) -> jax.ShapeDtypeStruct:
-  return jax.ShapeDtypeStruct(x.shape, x.dtype)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(5, 6))
@@ -336,7 +337,7 @@ def attention(
   blocks = default_blocks(head_dim, q_bshd.dtype) if blocks is None else blocks
   tail = -length % max(tile.rows for tile in (blocks.forward, blocks.dq, blocks.dkv))
   pad = lambda x_bshd: jnp.pad(x_bshd, ((0, 0), (0, tail), (0, 0), (0, 0)))
-  # Rows added at the end are a segment of their own: they change nothing, and are cut off.
-  starts_bs, ends_bs = segment_bounds(jnp.pad(segment_ids_bs, ((0, 0), (0, tail)), constant_values=-1))
+  # No position sees the rows added after it, and none of their gradients is asked for.
+  starts_bs, ends_bs = segment_bounds(jnp.pad(segment_ids_bs, ((0, 0), (0, tail))))
   out_bshd = _attention(pad(q_bshd), pad(k_bshd), pad(v_bshd), starts_bs, ends_bs, blocks, interpret)
   return out_bshd[:, :length]

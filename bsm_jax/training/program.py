@@ -68,16 +68,27 @@ class Program:
     return sharding.batch_sharding(self.mesh)
 
 
-def _attention_on(mesh: Mesh, model: model_lib.ModelConfig) -> kernels.Attention:
-  """The model's attention, each device running that of its own rows and heads."""
-  try:
-    chosen = kernels.choose(model.attention, model.head_dim, mesh.devices.flat[0])
-  except ValueError as error:
-    raise ConfigError(f"model.attention: {error}") from None
+def _kernels_on(mesh: Mesh, model: model_lib.ModelConfig) -> model_lib.Kernels:
+  """The model's kernels, each device running them on its own rows and heads."""
   if model.n_heads % mesh.shape["model"]:
     raise ConfigError(f"model.n_heads {model.n_heads} is not a multiple of mesh.model {mesh.shape['model']}")
-  _log.info("attention: %s%s", chosen.name, " (auto)" if model.attention == "auto" else "")
-  return dataclasses.replace(chosen, run=sharding.shard_attention(chosen.run, chosen.feature_major, mesh))
+  device = mesh.devices.flat[0]
+  implementation = model.blocks
+  if mesh.shape["model"] > 1:
+    if implementation not in ("auto", "xla"):
+      raise ConfigError(f"model.blocks {implementation!r} holds whole weights: with mesh.model > 1 use 'auto' or 'xla'")
+    implementation = "xla"
+  try:
+    attention = kernels.choose_attention(model.attention, model.head_dim, device)
+    blocks = kernels.choose_blocks(
+        implementation, model.norm_eps, device, feature_major=attention.feature_major,
+        over_devices=sharding.over_tokens(mesh),
+    )  # fmt: skip
+  except ValueError as error:
+    raise ConfigError(f"model: {error}") from None
+  _log.info("attention %s -> %s, blocks %s -> %s", model.attention, attention.name, model.blocks, blocks.name)
+  run = sharding.shard_attention(attention.run, attention.feature_major, mesh)
+  return model_lib.Kernels(dataclasses.replace(attention, run=run), blocks)
 
 
 def make_program(config: ConfigDict, mesh: Mesh) -> Program:
@@ -90,7 +101,7 @@ def make_program(config: ConfigDict, mesh: Mesh) -> Program:
   if batch_size % config.accumulation:
     raise ConfigError(f"data.batch_size {batch_size} is not a multiple of accumulation {config.accumulation}")
   model, plan = model_config(config), schedule(config)
-  apply = model_lib.make_apply(model, _attention_on(mesh, model))
+  apply = model_lib.make_apply(model, _kernels_on(mesh, model))
   optimizer = step_lib.make_optimizer(step_lib.OptimizerConfig(**config.optimizer.to_dict()), plan.learning_rate)
   init = lambda: step_lib.init_state(model_lib.init_params(model, config.seed), optimizer)
   shapes = jax.eval_shape(init)

@@ -83,7 +83,7 @@ def test_ids_beyond_the_vocabulary_have_no_probability():
   assert jax.nn.softmax(out)[..., tokenizer.VOCAB_SIZE :].max() == 0
 
 
-@pytest.mark.parametrize("change", [{"remat": "dots"}, {"remat": "full"}, {"unroll": 2}])
+@pytest.mark.parametrize("change", [{"remat": "dots"}, {"remat": "full"}, {"scan": True}])
 def test_remat_and_unrolling_change_neither_loss_nor_gradient(change):
   params = trained_like_params(SMALL)
   rows = np.stack([np.pad(d, (0, CONTEXT - len(d))) for d in random_documents(np.random.default_rng(4), 3)])

@@ -1,0 +1,243 @@
+"""The parts of a layer around attention as fused TPU kernels: norm and projection, norm and SwiGLU.
+
+Each walks over tiles of tokens with the weights resident in VMEM, so that norms, activations, residual additions and
+their gradients happen while a tile is there, beside the matrix unit's work, and no normalised or activated tensor is
+written for the backward pass. Gradients of weights are left to XLA, whose products with tokens contracted are as good.
+
+Suffixes: n tokens, d d_model, w features of the projection, f d_ff.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
+from jax.experimental import pallas as pl
+from jax.experimental.pallas import tpu as pltpu
+
+# Tokens of a tile: fewer leave the matrix unit waiting, more make code that compiles for minutes, for 1 % of speed.
+_TILE = 128
+# A sum over the tokens of a tile is left in this many rows: a register's, so that it needs no reduction inside it.
+_PARTIAL_ROWS = 8
+
+
+def _dot(a: jax.Array, b: jax.Array, contract_a: int, contract_b: int) -> jax.Array:
+  precision = jax.lax.Precision.HIGHEST if a.dtype == jnp.float32 else None
+  return jax.lax.dot_general(
+      a, b, (((contract_a,), (contract_b,)), ((), ())), precision=precision, preferred_element_type=jnp.float32
+  )
+
+
+def _fp32_product(subscripts: str, a: jax.Array, b: jax.Array) -> jax.Array:
+  """A weight's gradient: summed, over devices too, and kept in fp32."""
+  return jnp.einsum(subscripts, a, b, preferred_element_type=jnp.float32)
+
+
+def _normalised(x_nd: jax.Array, eps: float) -> tuple[jax.Array, jax.Array]:
+  """x over its root mean square, and the reciprocal of that; fp32."""
+  reciprocal_n1 = jax.lax.rsqrt(jnp.mean(x_nd * x_nd, axis=-1, keepdims=True) + eps)
+  return x_nd * reciprocal_n1, reciprocal_n1
+
+
+def _norm_backward(d_out_nd, normalised_nd, reciprocal_n1, scale_1d) -> tuple[jax.Array, jax.Array]:
+  """Gradients of x, and of the scale as a sum over the tile's tokens that is left in `_PARTIAL_ROWS` rows."""
+  d_normalised_nd = d_out_nd * scale_1d
+  along_n1 = jnp.mean(d_normalised_nd * normalised_nd, axis=-1, keepdims=True)
+  d_scale_nd = d_out_nd * normalised_nd
+  partial = d_scale_nd.reshape(-1, _PARTIAL_ROWS, d_scale_nd.shape[-1]).sum(0)
+  return reciprocal_n1 * (d_normalised_nd - normalised_nd * along_n1), partial
+
+
+def _projection_kernel(x_ref, scale_ref, weight_ref, out_ref, *, eps: float):
+  normalised_nd, _ = _normalised(x_ref[...].astype(jnp.float32), eps)
+  y_nd = (normalised_nd * scale_ref[...]).astype(x_ref.dtype)
+  out_ref[...] = _dot(weight_ref[...], y_nd, 0, 1).astype(out_ref.dtype)
+
+
+def _projection_backward_kernel(
+    d_out_ref, x_ref, d_residual_ref, scale_ref, weight_ref, dx_ref, y_ref, d_scale_ref, *, eps: float
+):
+  d_y_nd = _dot(d_out_ref[...], weight_ref[...], 0, 1)
+  normalised_nd, reciprocal_n1 = _normalised(x_ref[...].astype(jnp.float32), eps)
+  dx_nd, d_scale_ref[...] = _norm_backward(d_y_nd, normalised_nd, reciprocal_n1, scale_ref[...])
+  dx_ref[...] = (d_residual_ref[...].astype(jnp.float32) + dx_nd).astype(dx_ref.dtype)
+  y_ref[...] = (normalised_nd * scale_ref[...]).astype(y_ref.dtype)
+
+
+def _mlp_kernel(x_ref, scale_ref, gate_up_ref, down_ref, out_ref, hidden_ref, *, eps: float):
+  x_nd = x_ref[...].astype(jnp.float32)
+  y_nd = (_normalised(x_nd, eps)[0] * scale_ref[...]).astype(x_ref.dtype)
+  hidden_nf = _dot(y_nd, gate_up_ref[...], 1, 0)
+  hidden_ref[...] = hidden_nf.astype(hidden_ref.dtype)
+  gate_nf, up_nf = jnp.split(hidden_nf, 2, axis=1)
+  activated_nf = (jax.nn.silu(gate_nf) * up_nf).astype(x_ref.dtype)
+  out_ref[...] = (x_nd + _dot(activated_nf, down_ref[...], 1, 0)).astype(out_ref.dtype)
+
+
+def _mlp_backward_kernel(
+    d_out_ref, x_ref, hidden_ref, scale_ref, gate_up_ref, down_ref,
+    dx_ref, d_hidden_ref, activated_ref, y_ref, d_scale_ref, *, eps: float,
+):  # fmt: skip
+  d_activated_nf = _dot(d_out_ref[...], down_ref[...], 1, 1)
+  gate_nf, up_nf = jnp.split(hidden_ref[...].astype(jnp.float32), 2, axis=1)
+  sigmoid_nf = jax.nn.sigmoid(gate_nf)
+  silu_nf = gate_nf * sigmoid_nf
+  activated_ref[...] = (silu_nf * up_nf).astype(activated_ref.dtype)
+  d_gate_nf = d_activated_nf * up_nf * (sigmoid_nf + silu_nf * (1.0 - sigmoid_nf))
+  d_hidden_nf = jnp.concatenate([d_gate_nf, d_activated_nf * silu_nf], axis=1).astype(d_hidden_ref.dtype)
+  d_hidden_ref[...] = d_hidden_nf
+  d_y_nd = _dot(d_hidden_nf, gate_up_ref[...], 1, 1)
+  normalised_nd, reciprocal_n1 = _normalised(x_ref[...].astype(jnp.float32), eps)
+  dx_nd, d_scale_ref[...] = _norm_backward(d_y_nd, normalised_nd, reciprocal_n1, scale_ref[...])
+  dx_ref[...] = (d_out_ref[...].astype(jnp.float32) + dx_nd).astype(dx_ref.dtype)
+  y_ref[...] = (normalised_nd * scale_ref[...]).astype(y_ref.dtype)
+
+
+# How an operand is cut: tiles of tokens in its rows, or in its columns, or not at all.
+_ROWS, _COLUMNS, _WHOLE = range(3)
+
+
+@dataclasses.dataclass(frozen=True)
+class TpuBlocks:
+  """The fused parts of a layer.
+
+  Attributes:
+    eps: added to the mean square in the norms.
+    over_devices: `over_devices(function, in_cuts, out_cuts) -> function` runs a function on every device's own tokens;
+      cuts are 0 for arrays with tokens in rows, 1 for tokens in columns, 2 for whole arrays. By default, one device.
+    interpret: run in Pallas' interpreter, on any platform.
+  """
+
+  eps: float
+  over_devices: Callable = lambda function, in_cuts, out_cuts: function
+  interpret: bool = False
+
+  @property
+  def name(self) -> str:
+    return "tpu_interpret" if self.interpret else "tpu"
+
+  def call(self, kernel, name: str, operands: Sequence[tuple[int, jax.Array]], results, *, macs: int):
+    """A Pallas call over tiles of tokens; results are `(cut, columns or rows, dtype)`, all but the last by token."""
+
+    def run(*arrays):
+      tokens = next(a.shape[cut] for (cut, _), a in zip(operands, arrays) if cut != _WHOLE)
+      if tokens % _TILE:
+        raise ValueError(
+            f"{name}: {tokens} tokens a device are no multiple of {_TILE}: change the batch, or use model.blocks='xla'"
+        )
+
+      def spec(cut: int, shape: tuple[int, ...]) -> pl.BlockSpec:
+        if cut == _WHOLE:
+          # Read once, so one buffer does.
+          return pl.BlockSpec(shape, lambda i: (0, 0), pipeline_mode=pl.Buffered(1))
+        tile = shape[cut] // (tokens // _TILE)
+        return pl.BlockSpec((tile, shape[1]), lambda i: (i, 0)) if cut == _ROWS else pl.BlockSpec(
+            (shape[0], tile), lambda i: (0, i)
+        )
+
+      rows = lambda cut, per_tile, width: (tokens // _TILE * per_tile, width) if cut == _ROWS else (width, tokens)
+      shapes = [(cut, rows(cut, per_tile, width), dtype) for cut, per_tile, width, dtype in results]
+      moved = [*arrays, *(jax.ShapeDtypeStruct(shape, dtype) for _, shape, dtype in shapes)]
+      held = sum(
+          x.size * x.dtype.itemsize * (1 if cut == _WHOLE else 2 * _TILE / tokens)
+          for cut, x in zip([*(c for c, _ in operands), *(c for c, _, _ in shapes)], moved)
+      )
+      return pl.pallas_call(
+          functools.partial(kernel, eps=self.eps),
+          grid=(tokens // _TILE,),
+          in_specs=[spec(cut, a.shape) for (cut, _), a in zip(operands, arrays)],
+          out_specs=[spec(cut, shape) for cut, shape, _ in shapes],
+          out_shape=[jax.ShapeDtypeStruct(shape, dtype) for _, shape, dtype in shapes],
+          compiler_params=pltpu.CompilerParams(
+              dimension_semantics=("parallel",), vmem_limit_bytes=int(held) + (24 << 20)
+          ),
+          cost_estimate=pl.CostEstimate(
+              flops=2 * tokens * macs, transcendentals=0, bytes_accessed=sum(x.size * x.dtype.itemsize for x in moved)
+          ),
+          interpret=self.interpret,
+          name=name,
+      )(*arrays)
+
+    in_cuts, out_cuts = [cut for cut, _ in operands], [result[0] for result in results]
+    return self.over_devices(run, in_cuts, out_cuts)(*(array for _, array in operands))
+
+  def norm_projection(self, x_nd: jax.Array, scale_d: jax.Array, weight_dw: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """See `bsm_jax.kernels.blocks.XlaBlocks.norm_projection`; features first."""
+    return _norm_projection(self, x_nd, scale_d, weight_dw)
+
+  def mlp(self, x_nd: jax.Array, scale_d: jax.Array, gate_up_df: jax.Array, down_fd: jax.Array) -> jax.Array:
+    """See `bsm_jax.kernels.blocks.XlaBlocks.mlp`."""
+    return _mlp(self, x_nd, scale_d, gate_up_df, down_fd)
+
+
+# --- Norm and projection
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _norm_projection(blocks: TpuBlocks, x_nd, scale_d, weight_dw):
+  return _norm_projection_fwd(blocks, x_nd, scale_d, weight_dw)[0]
+
+
+def _norm_projection_fwd(blocks: TpuBlocks, x_nd, scale_d, weight_dw):
+  weight_dw = weight_dw.astype(x_nd.dtype)
+  (out_wn,) = blocks.call(
+      _projection_kernel, "norm_projection", [(_ROWS, x_nd), (_WHOLE, scale_d[None]), (_WHOLE, weight_dw)],
+      [(_COLUMNS, _TILE, weight_dw.shape[1], x_nd.dtype)], macs=weight_dw.size,
+  )  # fmt: skip
+  return (x_nd, checkpoint_name(out_wn, "projection")), (x_nd, scale_d, weight_dw)
+
+
+def _norm_projection_bwd(blocks: TpuBlocks, residuals, cotangents):
+  x_nd, scale_d, weight_dw = residuals
+  d_residual_nd, d_out_wn = cotangents
+  d_model = x_nd.shape[1]
+  dx_nd, y_nd, d_scale = blocks.call(
+      _projection_backward_kernel, "norm_projection_backward",
+      [(_COLUMNS, d_out_wn), (_ROWS, x_nd), (_ROWS, d_residual_nd), (_WHOLE, scale_d[None]), (_WHOLE, weight_dw)],
+      [(_ROWS, _TILE, d_model, x_nd.dtype), (_ROWS, _TILE, d_model, x_nd.dtype),
+       (_ROWS, _PARTIAL_ROWS, d_model, jnp.float32)],
+      macs=weight_dw.size,
+  )  # fmt: skip
+  return dx_nd, d_scale.sum(0), _fp32_product("wn,nd->dw", d_out_wn, y_nd)
+
+
+_norm_projection.defvjp(_norm_projection_fwd, _norm_projection_bwd)
+
+
+# --- Norm, SwiGLU and residual
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _mlp(blocks: TpuBlocks, x_nd, scale_d, gate_up_df, down_fd):
+  return _mlp_fwd(blocks, x_nd, scale_d, gate_up_df, down_fd)[0]
+
+
+def _mlp_fwd(blocks: TpuBlocks, x_nd, scale_d, gate_up_df, down_fd):
+  gate_up_df, down_fd = gate_up_df.astype(x_nd.dtype), down_fd.astype(x_nd.dtype)
+  out_nd, hidden_nf = blocks.call(
+      _mlp_kernel, "mlp", [(_ROWS, x_nd), (_WHOLE, scale_d[None]), (_WHOLE, gate_up_df), (_WHOLE, down_fd)],
+      [(_ROWS, _TILE, x_nd.shape[1], x_nd.dtype), (_ROWS, _TILE, gate_up_df.shape[1], x_nd.dtype)],
+      macs=gate_up_df.size + down_fd.size,
+  )  # fmt: skip
+  return out_nd, (x_nd, scale_d, gate_up_df, down_fd, checkpoint_name(hidden_nf, "mlp_hidden"))
+
+
+def _mlp_bwd(blocks: TpuBlocks, residuals, d_out_nd):
+  x_nd, scale_d, gate_up_df, down_fd, hidden_nf = residuals
+  d_model, d_ff = x_nd.shape[1], down_fd.shape[0]
+  dx_nd, d_hidden_nf, activated_nf, y_nd, d_scale = blocks.call(
+      _mlp_backward_kernel, "mlp_backward",
+      [(_ROWS, d_out_nd), (_ROWS, x_nd), (_ROWS, hidden_nf), (_WHOLE, scale_d[None]), (_WHOLE, gate_up_df),
+       (_WHOLE, down_fd)],
+      [(_ROWS, _TILE, d_model, x_nd.dtype), (_ROWS, _TILE, 2 * d_ff, x_nd.dtype), (_ROWS, _TILE, d_ff, x_nd.dtype),
+       (_ROWS, _TILE, d_model, x_nd.dtype), (_ROWS, _PARTIAL_ROWS, d_model, jnp.float32)],
+      macs=gate_up_df.size + down_fd.size,
+  )  # fmt: skip
+  return dx_nd, d_scale.sum(0), _fp32_product("na,nb->ab", y_nd, d_hidden_nf), _fp32_product(
+      "na,nb->ab", activated_nf, d_out_nd
+  )
+
+
+_mlp.defvjp(_mlp_fwd, _mlp_bwd)
