@@ -91,8 +91,8 @@ def over_tokens(mesh: Mesh) -> Callable:
   specs = (PartitionSpec(BATCH_SPEC[0]), PartitionSpec(None, BATCH_SPEC[0]), PartitionSpec())
 
   def over_devices(function: Callable, in_cuts: Sequence[int], out_cuts: Sequence[int]) -> Callable:
-    in_specs, out_specs = ([specs[cut] for cut in cuts] for cuts in (in_cuts, out_cuts))
-    return jax.shard_map(function, mesh=mesh, in_specs=tuple(in_specs), out_specs=out_specs, check_vma=False)
+    in_specs, out_specs = (tuple(specs[cut] for cut in cuts) for cuts in (in_cuts, out_cuts))
+    return jax.shard_map(function, mesh=mesh, in_specs=in_specs, out_specs=out_specs, check_vma=False)
 
   return over_devices
 

@@ -22,7 +22,6 @@ Suffixes of names: w heads * head_dim features, n tokens of all sequences, b seq
 
 import dataclasses
 import functools
-import itertools
 import math
 
 import jax
@@ -38,8 +37,8 @@ _LANES = 128
 # The longest sequence that is one unrolled block, and the chunk of longer ones.
 _UNROLLED = 1024
 _CHUNK = 512
-# Distance of keys from queries, in tokens, beyond which the unrolled block's scores are computed only where needed.
-_BANDS = (384,)
+# An unrolled block has two forms: all keys up to the query, and, for short documents, the last so many tokens' keys.
+_NEAR = 384
 # Of the 64 MiB (v5p, 7x) or 128 MiB (v5e, v6e) of a core: what blocks and scratch may take beside the values in flight.
 _VMEM_BUDGET = 38 << 20
 
@@ -110,13 +109,9 @@ class _Plan:
     return self.batch, self.heads // self.step_heads
 
   @property
-  def bands(self) -> tuple[tuple[int, int], ...]:
-    """Parts of a chunk's own scores, near to far: distances of key tiles from the query tile, from and up to.
-
-    The near band is always computed, a farther one only for sequences with a document that reaches so far back.
-    """
-    tiles = self.chunk // self.tile
-    return tuple(itertools.pairwise([0, *(n // self.tile for n in _BANDS if n // self.tile < tiles), tiles]))
+  def whole(self) -> bool:
+    """A sequence is one chunk, so that all scores of a query are at hand at once."""
+    return self.chunks == 1
 
 
 def _dot(a: jax.Array, b: jax.Array, contract_a: int, contract_b: int) -> jax.Array:
@@ -181,31 +176,31 @@ def _each_part(plan: _Plan, reach_ref, attend) -> None:
     reach_ref: int32 SMEM. Of a sequence in one chunk [b, 1]: how many key tiles back, its own included, a query tile
       sees at the most. Of a longer one [b, chunks]: the first key chunk that each query chunk sees.
     attend: `attend(query_start, key_start, spans, diagonal=)` with spans `(query tile, key tile, number of key tiles)`
-      relative to the starts. Of every query tile, and of every key tile, the diagonal part comes first: sums begin with
-      it, and the others add to them.
+      relative to the starts. A sequence in one chunk has one span for each query tile. Of longer ones, and for the
+      gradients of every key tile, the diagonal part comes first: sums begin with it, and the others add to them.
   """
   b = pl.program_id(0)
-  every = range(plan.chunk // plan.tile)
+  tiles = plan.chunk // plan.tile
+  near = min(_NEAR // plan.tile, tiles)
 
-  def band(start, near: int, far: int) -> None:
-    spans = [(q, max(0, q - far + 1), min(far, q + 1) - near) for q in every if q >= near]
-    attend(start, start, spans, diagonal=near == 0)
+  def diagonal(start, reach: int, queries: range) -> None:
+    spans = [(query, max(0, query - reach + 1), min(reach, query + 1)) for query in queries]
+    attend(start, start, spans, diagonal=True)
 
-  if plan.chunks == 1:
-    for near, far in plan.bands:
-      if near:
-        pl.when(reach_ref[b, 0] > near)(functools.partial(band, 0, near, far))
-      else:
-        band(0, near, far)
+  if plan.whole:
+    diagonal(0, near, range(near))
+    if near < tiles:
+      late = functools.partial(diagonal, 0, queries=range(near, tiles))
+      jax.lax.cond(reach_ref[b, 0] > near, lambda: late(reach=tiles), lambda: late(reach=near))
     return
 
   @pl.loop(0, plan.chunks)
   def _(query_chunk):
-    band(query_chunk * plan.chunk, 0, len(every))
+    diagonal(query_chunk * plan.chunk, tiles, range(tiles))
 
     @pl.loop(reach_ref[b, query_chunk], query_chunk)
     def _(key_chunk):
-      spans = [(query, 0, len(every)) for query in every]
+      spans = [(query, 0, tiles) for query in range(tiles)]
       attend(query_chunk * plan.chunk, key_chunk * plan.chunk, spans, diagonal=False)
 
 
@@ -215,9 +210,10 @@ def _lanes(start, size: int):
 
 def _forward_kernel(plan: _Plan, reach_ref, qkv_ref, first_ref, rotary_ref, out_ref, lse_ref, *scratch):
   d, tile, chunk = plan.head_dim, plan.tile, plan.chunk
+  scale = d**-0.5 * _LOG2_E  # Softmax in base 2.
   heads = range(plan.step_heads)
   dtype = qkv_ref.dtype
-  q_ref, k_ref, top_ref, total_ref, sum_ref = scratch
+  q_ref, k_ref, *merged = scratch
   rows = lambda head, part: pl.ds((3 * head + part) * d, d)
 
   @pl.loop(0, plan.chunks)
@@ -225,7 +221,7 @@ def _forward_kernel(plan: _Plan, reach_ref, qkv_ref, first_ref, rotary_ref, out_
     lanes = _lanes(c * chunk, chunk)
     cos_ks, sin_ks = rotary_ref[0, :d, lanes], rotary_ref[0, d:, lanes]
     for h in heads:
-      q_ks = _rotate(qkv_ref[rows(h, 0), lanes].astype(jnp.float32), cos_ks, sin_ks) * (d**-0.5 * _LOG2_E)
+      q_ks = _rotate(qkv_ref[rows(h, 0), lanes].astype(jnp.float32), cos_ks, sin_ks)
       q_ref[pl.ds(h * d, d), lanes] = q_ks.astype(dtype)
       k_ks = _rotate(qkv_ref[rows(h, 1), lanes].astype(jnp.float32), cos_ks, sin_ks)
       k_ref[h, lanes] = k_ks.astype(dtype).T
@@ -241,41 +237,57 @@ def _forward_kernel(plan: _Plan, reach_ref, qkv_ref, first_ref, rotary_ref, out_
       h, (query, key, count) = item
       queries, keys = _lanes(query_start + query * tile, tile), key_start + key * tile
       grid = _Tiles(plan, keys, first_ref[0, :, queries], count, diagonal=diagonal)
-      tiles = grid.where_visible(grid.split(scores), MASKED)
+      # Scaled here and not in the queries, whose rounding to bf16 would then err by more where scores are large.
+      tiles = grid.where_visible(grid.split(scores * scale), MASKED)
       top_1s = functools.reduce(jnp.maximum, [t.max(0, keepdims=True) for t in tiles])
-      row, features = pl.ds(h, 1), pl.ds(h * d, d)
       if not diagonal:
-        before_1s = top_ref[row, queries]
+        before_1s = merged[0][pl.ds(h, 1), queries]
         top_1s = jnp.maximum(top_1s, before_1s)
         shrink_1s = jnp.exp2(before_1s - top_1s)
       tiles = [jnp.exp2(t - top_1s) for t in tiles]
       total_1s = _sum([t.sum(0, keepdims=True) for t in tiles])
       v_ks = qkv_ref[rows(h, 2), _lanes(keys, count * tile)]
       sum_ks = _dot(v_ks, jnp.concatenate([t.astype(dtype) for t in tiles], 0), 1, 0)
+      if plan.whole:
+        write(h, queries, top_1s, total_1s, sum_ks)
+        return
+      top_ref, total_ref, sum_ref = merged
       if not diagonal:
-        total_1s += total_ref[row, queries] * shrink_1s
-        sum_ks += sum_ref[features, queries] * shrink_1s
-      top_ref[row, queries], total_ref[row, queries], sum_ref[features, queries] = top_1s, total_1s, sum_ks
+        total_1s += total_ref[pl.ds(h, 1), queries] * shrink_1s
+        sum_ks += sum_ref[pl.ds(h * d, d), queries] * shrink_1s
+      top_ref[pl.ds(h, 1), queries], total_ref[pl.ds(h, 1), queries] = top_1s, total_1s
+      sum_ref[pl.ds(h * d, d), queries] = sum_ks
 
     _staggered([(h, span) for span in spans for h in heads], begin, finish, plan.blocks.ahead_forward)
 
-  _each_part(plan, reach_ref, attend)
+  def write(h, lanes, top_1s, total_1s, sum_ks):
+    out_ref[pl.ds(h * d, d), lanes] = (sum_ks * (1.0 / total_1s)).astype(dtype)
+    lse_ref[0, pl.ds(h, 1), lanes] = top_1s + jnp.log2(total_1s)
 
-  @pl.loop(0, plan.chunks)
-  def _(c):
-    lanes = _lanes(c * chunk, chunk)
-    for h in heads:
-      total_1s = total_ref[pl.ds(h, 1), lanes]
-      out_ref[pl.ds(h * d, d), lanes] = (sum_ref[pl.ds(h * d, d), lanes] * (1.0 / total_1s)).astype(dtype)
-      lse_ref[0, pl.ds(h, 1), lanes] = top_ref[pl.ds(h, 1), lanes] + jnp.log2(total_1s)
+  _each_part(plan, reach_ref, attend)
+  if not plan.whole:
+
+    @pl.loop(0, plan.chunks)
+    def _(c):
+      lanes = _lanes(c * chunk, chunk)
+      top_ref, total_ref, sum_ref = merged
+      for h in heads:
+        head = pl.ds(h, 1)
+        write(h, lanes, top_ref[head, lanes], total_ref[head, lanes], sum_ref[pl.ds(h * d, d), lanes])
 
 
 def _backward_kernel(
-    plan: _Plan, reach_ref, qkv_ref, out_ref, d_out_ref, lse_ref, first_ref, rotary_ref, d_qkv_ref,
-    q_ref, kt_ref, k_ref, v_ref, delta_ref, dk_ref, dv_ref, dq_ref,
-):  # fmt: skip
-  """All five products in one pass; gradients of keys and values are summed in fp32 scratch over the query tiles."""
+    plan: _Plan, reach_ref, qkv_ref, d_out_ref, lse_ref, first_ref, rotary_ref, *refs
+):
+  """All five products in one pass; gradients of keys and values are summed in fp32 scratch over the query tiles.
+
+  The gradient of a score is p (dp - delta), where delta, the sum of p dp over the keys, is also the product of the
+  output and its gradient. The sum is more accurate, but needs all scores of a query at once.
+  """
+  out_ref, refs = (None, refs) if plan.whole else (refs[0], refs[1:])
+  d_qkv_ref, q_ref, kt_ref, k_ref, v_ref, dk_ref, dv_ref, *merged = refs
   d, tile, chunk = plan.head_dim, plan.tile, plan.chunk
+  scale = d**-0.5 * _LOG2_E  # Softmax in base 2.
   heads = range(plan.step_heads)
   dtype = qkv_ref.dtype
   rows = lambda head, part: pl.ds((3 * head + part) * d, d)
@@ -286,13 +298,13 @@ def _backward_kernel(
   def _(c):
     lanes = _lanes(c * chunk, chunk)
     for h in heads:
-      q_ks = _rotate(qkv_ref[rows(h, 0), lanes].astype(jnp.float32), *angles(lanes)) * (d**-0.5 * _LOG2_E)
+      q_ks = _rotate(qkv_ref[rows(h, 0), lanes].astype(jnp.float32), *angles(lanes))
       k_ks = _rotate(qkv_ref[rows(h, 1), lanes].astype(jnp.float32), *angles(lanes)).astype(dtype)
       q_ref[of_head(h), lanes], kt_ref[of_head(h), lanes] = q_ks.astype(dtype), k_ks
       k_ref[h, lanes], v_ref[h, lanes] = k_ks.T, qkv_ref[rows(h, 2), lanes].T
-      out_ks, d_out_ks = out_ref[of_head(h), lanes], d_out_ref[of_head(h), lanes]
-      delta_1s = (out_ks.astype(jnp.float32) * d_out_ks.astype(jnp.float32)).sum(0, keepdims=True)
-      delta_ref[pl.ds(h, 1), lanes] = delta_1s
+      if not plan.whole:
+        out_ks, d_out_ks = (ref[of_head(h), lanes].astype(jnp.float32) for ref in (out_ref, d_out_ref))
+        merged[0][pl.ds(h, 1), lanes] = (out_ks * d_out_ks).sum(0, keepdims=True)
 
   def attend(query_start, key_start, spans, *, diagonal):
 
@@ -306,13 +318,26 @@ def _backward_kernel(
       h, (query, key, count) = item
       queries, first_key = _lanes(query_start + query * tile, tile), key_start + key * tile
       grid = _Tiles(plan, first_key, first_ref[0, :, queries], count, diagonal=diagonal)
-      lse_1s, delta_1s = lse_ref[0, pl.ds(h, 1), queries], delta_ref[pl.ds(h, 1), queries]
+      lse_1s = lse_ref[0, pl.ds(h, 1), queries]
       scores, d_weights = (grid.split(x) for x in begun)
-      weights = grid.where_visible([jnp.exp2(t - lse_1s) for t in scores], 0.0)
-      d_scores = [(p * (dp - delta_1s)).astype(dtype) for p, dp in zip(weights, d_weights)]
+      weights = grid.where_visible([jnp.exp2(t * scale - lse_1s) for t in scores], 0.0)
+      if plan.whole:
+        d_scores = [p * dp for p, dp in zip(weights, d_weights)]
+        delta_1s = _sum([t.sum(0, keepdims=True) for t in d_scores])
+        d_scores = [(t - p * delta_1s).astype(dtype) for p, t in zip(weights, d_scores)]
+      else:
+        delta_1s = merged[0][pl.ds(h, 1), queries]
+        d_scores = [(p * (dp - delta_1s)).astype(dtype) for p, dp in zip(weights, d_weights)]
       weights, d_scores = jnp.concatenate([p.astype(dtype) for p in weights], 0), jnp.concatenate(d_scores, 0)
 
       dq_ks = _dot(kt_ref[of_head(h), _lanes(first_key, count * tile)], d_scores, 1, 0)
+      if plan.whole:
+        write_dq(h, queries, dq_ks)
+      elif diagonal:
+        merged[1][of_head(h), queries] = dq_ks
+      else:
+        merged[1][of_head(h), queries] += dq_ks
+
       dv_ks = _dot(d_out_ref[of_head(h), queries], weights, 1, 1)
       dk_ks = _dot(q_ref[of_head(h), queries], d_scores, 1, 1)
       before = count - diagonal
@@ -321,13 +346,13 @@ def _backward_kernel(
         dv_ref[of_head(h), lanes] += dv_ks[:, : before * tile]
         dk_ref[of_head(h), lanes] += dk_ks[:, : before * tile]
       if diagonal:
-        dq_ref[of_head(h), queries] = dq_ks
         dv_ref[of_head(h), queries] = dv_ks[:, before * tile :]
         dk_ref[of_head(h), queries] = dk_ks[:, before * tile :]
-      else:
-        dq_ref[of_head(h), queries] += dq_ks
 
     _staggered([(h, span) for span in spans for h in heads], begin, finish, plan.blocks.ahead_backward)
+
+  def write_dq(h, lanes, dq_ks):
+    d_qkv_ref[rows(h, 0), lanes] = _rotate_back(dq_ks * d**-0.5, *angles(lanes)).astype(dtype)
 
   _each_part(plan, reach_ref, attend)
 
@@ -335,10 +360,10 @@ def _backward_kernel(
   def _(c):
     lanes = _lanes(c * chunk, chunk)
     for h in heads:
-      dq_ks = _rotate_back(dq_ref[of_head(h), lanes] * d**-0.5, *angles(lanes))
-      # Queries in scratch carry log2(e); the gradient of the keys must not.
-      dk_ks = _rotate_back(dk_ref[of_head(h), lanes] * (1 / _LOG2_E), *angles(lanes))
-      d_qkv_ref[rows(h, 0), lanes], d_qkv_ref[rows(h, 1), lanes] = dq_ks.astype(dtype), dk_ks.astype(dtype)
+      if not plan.whole:
+        write_dq(h, lanes, merged[1][of_head(h), lanes])
+      dk_ks = _rotate_back(dk_ref[of_head(h), lanes] * d**-0.5, *angles(lanes))
+      d_qkv_ref[rows(h, 1), lanes] = dk_ks.astype(dtype)
       d_qkv_ref[rows(h, 2), lanes] = dv_ref[of_head(h), lanes].astype(dtype)
 
 
@@ -395,14 +420,14 @@ def _call(plan: _Plan, kernel, name: str, *, products: int, operands, results, s
 
 def _forward(plan: _Plan, qkv_wn, first_bs, rotary_bks) -> tuple[jax.Array, jax.Array]:
   d, hp, length, dtype = plan.head_dim, plan.step_heads, plan.length, qkv_wn.dtype
-  carried = [((hp, length), jnp.float32)] * 2 + [((hp * d, length), jnp.float32)]
+  merged = [((hp, length), jnp.float32)] * 2 + [((hp * d, length), jnp.float32)]
   return _call(
       plan, _forward_kernel, "attention_forward", products=2,
       operands=[(_SCALARS, _reach(plan, first_bs)), (_FEATURES, qkv_wn), (_FIRST, first_bs[:, None]),
                 (_ROTARY, rotary_bks)],
       results=[(_FEATURES, (plan.heads * d, qkv_wn.shape[1]), dtype),
                (_HEADS, (plan.batch * plan.grid[1], hp, length), jnp.float32)],
-      scratch=[((hp * d, length), dtype), ((hp, length, d), dtype), *carried],
+      scratch=[((hp * d, length), dtype), ((hp, length, d), dtype), *([] if plan.whole else merged)],
   )  # fmt: skip
 
 
@@ -412,10 +437,11 @@ def _backward(plan: _Plan, qkv_wn, out_wn, d_out_wn, lse, first_bs, rotary_bks) 
   sums = ((hp * d, length), jnp.float32)
   (d_qkv_wn,) = _call(
       plan, _backward_kernel, "attention_backward", products=5,
-      operands=[(_SCALARS, _reach(plan, first_bs)), (_FEATURES, qkv_wn), (_FEATURES, out_wn), (_FEATURES, d_out_wn),
-                (_HEADS, lse), (_FIRST, first_bs[:, None]), (_ROTARY, rotary_bks)],
+      operands=[(_SCALARS, _reach(plan, first_bs)), (_FEATURES, qkv_wn), (_FEATURES, d_out_wn), (_HEADS, lse),
+                (_FIRST, first_bs[:, None]), (_ROTARY, rotary_bks), *([] if plan.whole else [(_FEATURES, out_wn)])],
       results=[(_FEATURES, qkv_wn.shape, dtype)],
-      scratch=[features, features, tokens, tokens, ((hp, length), jnp.float32), sums, sums, sums],
+      scratch=[features, features, tokens, tokens, sums, sums,
+               *([] if plan.whole else [((hp, length), jnp.float32), sums])],
   )  # fmt: skip
   return d_qkv_wn
 

@@ -144,7 +144,7 @@ class TpuBlocks:
           x.size * x.dtype.itemsize * (1 if cut == _WHOLE else 2 * _TILE / tokens)
           for cut, x in zip([*(c for c, _ in operands), *(c for c, _, _ in shapes)], moved)
       )
-      return pl.pallas_call(
+      return tuple(pl.pallas_call(
           functools.partial(kernel, eps=self.eps),
           grid=(tokens // _TILE,),
           in_specs=[spec(cut, a.shape) for (cut, _), a in zip(operands, arrays)],
@@ -158,7 +158,7 @@ class TpuBlocks:
           ),
           interpret=self.interpret,
           name=name,
-      )(*arrays)
+      )(*arrays))
 
     in_cuts, out_cuts = [cut for cut, _ in operands], [result[0] for result in results]
     return self.over_devices(run, in_cuts, out_cuts)(*(array for _, array in operands))
