@@ -1,5 +1,6 @@
 """Where arrays lie: the device mesh, and ordered (regex, PartitionSpec) rules for parameters and optimizer state."""
 
+import math
 import re
 from collections.abc import Callable, Sequence
 
@@ -16,6 +17,9 @@ RULES: tuple[tuple[str, PartitionSpec], ...] = (
     (r"norm$", PartitionSpec()),
     (r"(^|/)(step|count)$", PartitionSpec()),
 )
+
+# Adam's moments, wherever optax puts them in its state.
+_MOMENT = re.compile(r"(^|/)(mu|nu)/")
 
 BATCH_SPEC = PartitionSpec(("data", "fsdp"))
 
@@ -56,11 +60,42 @@ def spec_for(path: str, rules: Sequence[tuple[str, PartitionSpec]] = RULES) -> P
   raise ValueError(f"no sharding rule for {path!r}: add one to bsm_jax.sharding.RULES")
 
 
+def _spread_over_data(spec: PartitionSpec, shape: Sequence[int], mesh: Mesh) -> PartitionSpec:
+  """Adds `data` to the first axis that it divides, beside what already splits it; the same spec if there is none."""
+  parts = list(spec) + [None] * (len(shape) - len(spec))
+  for axis, size in enumerate(shape):
+    names = parts[axis] if isinstance(parts[axis], tuple) else (parts[axis],) if parts[axis] else ()
+    if size % math.prod(mesh.shape[name] for name in (*names, "data")) == 0:
+      return PartitionSpec(*parts[:axis], (*names, "data"), *parts[axis + 1 :])
+  return spec
+
+
+def _name(path) -> str:
+  return jax.tree_util.keystr(path, simple=True, separator="/")
+
+
+def moment_shardings(params, mesh: Mesh, rules: Sequence[tuple[str, PartitionSpec]] = RULES):
+  """Where Adam's moments of each parameter lie, and where its gradient is summed.
+
+  Those of matrices are spread over `data` too, where parameters are replicated: each device updates its part, and the
+  parameters are gathered, which moves no more than summing gradients on every device (arXiv 1910.02054, stage 1).
+  """
+
+  def place(path, leaf) -> NamedSharding:
+    spec = spec_for(_name(path), rules)
+    return NamedSharding(mesh, _spread_over_data(spec, leaf.shape, mesh) if leaf.ndim == 2 else spec)
+
+  return jax.tree_util.tree_map_with_path(place, params)
+
+
 def tree_shardings(tree, mesh: Mesh, rules: Sequence[tuple[str, PartitionSpec]] = RULES):
-  """A NamedSharding for every leaf of a tree of parameters, optimizer state, or both."""
-  place = lambda path, _: NamedSharding(
-      mesh, spec_for(jax.tree_util.keystr(path, simple=True, separator="/"), rules)
-  )
+  """A NamedSharding for every leaf of a tree of parameters, optimizer state, or both; see `moment_shardings`."""
+
+  def place(path, leaf) -> NamedSharding:
+    spec = spec_for(_name(path), rules)
+    of_moment = _MOMENT.search(_name(path)) and leaf.ndim == 2
+    return NamedSharding(mesh, _spread_over_data(spec, leaf.shape, mesh) if of_moment else spec)
+
   return jax.tree_util.tree_map_with_path(place, tree)
 
 

@@ -1,7 +1,7 @@
 """Attention, the fused parts of a layer, and their implementations: functions of arrays that know no model."""
 
 from bsm_jax.kernels.attention import ATTENTION, Attention, choose_attention
-from bsm_jax.kernels.blocks import BLOCKS, Blocks, choose_blocks, product, rms_norm
+from bsm_jax.kernels.blocks import BLOCKS, Blocks, XlaBlocks, choose_blocks, product, rms_norm
 from bsm_jax.kernels.rotary import rotary_table
 
 __all__ = [
@@ -9,6 +9,7 @@ __all__ = [
     "BLOCKS",
     "Attention",
     "Blocks",
+    "XlaBlocks",
     "choose_attention",
     "choose_blocks",
     "product",

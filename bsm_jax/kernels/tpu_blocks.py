@@ -18,7 +18,7 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 
 # Tokens of a tile: fewer leave the matrix unit waiting, more make code that compiles for minutes, for 1 % of speed.
-_TILE = 128
+_MLP_TILE, _PROJECTION_TILE = 128, 256
 # A sum over the tokens of a tile is left in this many rows: a register's, so that it needs no reduction inside it.
 _PARTIAL_ROWS = 8
 
@@ -95,8 +95,8 @@ def _mlp_backward_kernel(
   y_ref[...] = (normalised_nd * scale_ref[...]).astype(y_ref.dtype)
 
 
-# How an operand is cut: tiles of tokens in its rows, or in its columns, or not at all.
-_ROWS, _COLUMNS, _WHOLE = range(3)
+# How an array is cut: tiles of tokens in its rows, or its columns, not at all, or `_PARTIAL_ROWS` rows for each tile.
+_ROWS, _COLUMNS, _WHOLE, _PARTIAL = range(4)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,50 +118,59 @@ class TpuBlocks:
   def name(self) -> str:
     return "tpu_interpret" if self.interpret else "tpu"
 
-  def call(self, kernel, name: str, operands: Sequence[tuple[int, jax.Array]], results, *, macs: int):
-    """A Pallas call over tiles of tokens; results are `(cut, columns or rows, dtype)`, all but the last by token."""
+  def call(self, kernel, name: str, operands: Sequence[tuple[int, jax.Array]], results, *, tile: int, macs: int):
+    """A Pallas call over tiles of tokens.
+
+    Args:
+      kernel, name: the kernel, and what profiles call it.
+      operands: `(cut, array)`.
+      results: `(cut, features, dtype)`.
+      tile: tokens of a grid step.
+      macs: multiplications of a token, for XLA's scheduler.
+    """
 
     def run(*arrays):
-      tokens = next(a.shape[cut] for (cut, _), a in zip(operands, arrays) if cut != _WHOLE)
-      if tokens % _TILE:
+      cuts = [cut for cut, _ in operands]
+      tokens = next(a.shape[cut] for cut, a in zip(cuts, arrays) if cut != _WHOLE)
+      if tokens % tile:
         raise ValueError(
-            f"{name}: {tokens} tokens a device are no multiple of {_TILE}: change the batch, or use model.blocks='xla'"
+            f"{name}: {tokens} tokens a device are no multiple of {tile}: change the batch, or use model.blocks='xla'"
         )
+      steps = tokens // tile
 
       def spec(cut: int, shape: tuple[int, ...]) -> pl.BlockSpec:
         if cut == _WHOLE:
           # Read once, so one buffer does.
           return pl.BlockSpec(shape, lambda i: (0, 0), pipeline_mode=pl.Buffered(1))
-        tile = shape[cut] // (tokens // _TILE)
-        return pl.BlockSpec((tile, shape[1]), lambda i: (i, 0)) if cut == _ROWS else pl.BlockSpec(
-            (shape[0], tile), lambda i: (0, i)
-        )
+        if cut == _COLUMNS:
+          return pl.BlockSpec((shape[0], tile), lambda i: (0, i))
+        return pl.BlockSpec((shape[0] // steps, shape[1]), lambda i: (i, 0))
 
-      rows = lambda cut, per_tile, width: (tokens // _TILE * per_tile, width) if cut == _ROWS else (width, tokens)
-      shapes = [(cut, rows(cut, per_tile, width), dtype) for cut, per_tile, width, dtype in results]
-      moved = [*arrays, *(jax.ShapeDtypeStruct(shape, dtype) for _, shape, dtype in shapes)]
-      held = sum(
-          x.size * x.dtype.itemsize * (1 if cut == _WHOLE else 2 * _TILE / tokens)
-          for cut, x in zip([*(c for c, _ in operands), *(c for c, _, _ in shapes)], moved)
-      )
-      return tuple(pl.pallas_call(
+      shape_of = lambda cut, features: {
+          _ROWS: (tokens, features), _COLUMNS: (features, tokens), _PARTIAL: (steps * _PARTIAL_ROWS, features)
+      }[cut]
+      found = [jax.ShapeDtypeStruct(shape_of(cut, features), dtype) for cut, features, dtype in results]
+      everything = list(zip([*cuts, *(cut for cut, _, _ in results)], [*arrays, *found]))
+      size = lambda x: x.size * x.dtype.itemsize
+      held = sum(size(x) if cut == _WHOLE else 2 * size(x) // steps for cut, x in everything)
+      call = pl.pallas_call(
           functools.partial(kernel, eps=self.eps),
-          grid=(tokens // _TILE,),
-          in_specs=[spec(cut, a.shape) for (cut, _), a in zip(operands, arrays)],
-          out_specs=[spec(cut, shape) for cut, shape, _ in shapes],
-          out_shape=[jax.ShapeDtypeStruct(shape, dtype) for _, shape, dtype in shapes],
-          compiler_params=pltpu.CompilerParams(
-              dimension_semantics=("parallel",), vmem_limit_bytes=int(held) + (24 << 20)
-          ),
+          grid=(steps,),
+          in_specs=[spec(cut, a.shape) for cut, a in zip(cuts, arrays)],
+          out_specs=[spec(cut, x.shape) for (cut, _, _), x in zip(results, found)],
+          out_shape=found,
+          compiler_params=pltpu.CompilerParams(dimension_semantics=("parallel",), vmem_limit_bytes=held + (24 << 20)),
           cost_estimate=pl.CostEstimate(
-              flops=2 * tokens * macs, transcendentals=0, bytes_accessed=sum(x.size * x.dtype.itemsize for x in moved)
+              flops=2 * tokens * macs, transcendentals=0, bytes_accessed=sum(size(x) for _, x in everything)
           ),
           interpret=self.interpret,
           name=name,
-      )(*arrays))
+      )
+      return tuple(call(*arrays))
 
-    in_cuts, out_cuts = [cut for cut, _ in operands], [result[0] for result in results]
-    return self.over_devices(run, in_cuts, out_cuts)(*(array for _, array in operands))
+    # Partial sums of a device's tiles are rows like its tokens'.
+    out_cuts = [_ROWS if cut == _PARTIAL else cut for cut, _, _ in results]
+    return self.over_devices(run, [cut for cut, _ in operands], out_cuts)(*(array for _, array in operands))
 
   def norm_projection(self, x_nd: jax.Array, scale_d: jax.Array, weight_dw: jax.Array) -> tuple[jax.Array, jax.Array]:
     """See `bsm_jax.kernels.blocks.XlaBlocks.norm_projection`; features first."""
@@ -184,7 +193,7 @@ def _norm_projection_fwd(blocks: TpuBlocks, x_nd, scale_d, weight_dw):
   weight_dw = weight_dw.astype(x_nd.dtype)
   (out_wn,) = blocks.call(
       _projection_kernel, "norm_projection", [(_ROWS, x_nd), (_WHOLE, scale_d[None]), (_WHOLE, weight_dw)],
-      [(_COLUMNS, _TILE, weight_dw.shape[1], x_nd.dtype)], macs=weight_dw.size,
+      [(_COLUMNS, weight_dw.shape[1], x_nd.dtype)], tile=_PROJECTION_TILE, macs=weight_dw.size,
   )  # fmt: skip
   return (x_nd, checkpoint_name(out_wn, "projection")), (x_nd, scale_d, weight_dw)
 
@@ -196,9 +205,8 @@ def _norm_projection_bwd(blocks: TpuBlocks, residuals, cotangents):
   dx_nd, y_nd, d_scale = blocks.call(
       _projection_backward_kernel, "norm_projection_backward",
       [(_COLUMNS, d_out_wn), (_ROWS, x_nd), (_ROWS, d_residual_nd), (_WHOLE, scale_d[None]), (_WHOLE, weight_dw)],
-      [(_ROWS, _TILE, d_model, x_nd.dtype), (_ROWS, _TILE, d_model, x_nd.dtype),
-       (_ROWS, _PARTIAL_ROWS, d_model, jnp.float32)],
-      macs=weight_dw.size,
+      [(_ROWS, d_model, x_nd.dtype), (_ROWS, d_model, x_nd.dtype), (_PARTIAL, d_model, jnp.float32)],
+      tile=_PROJECTION_TILE, macs=weight_dw.size,
   )  # fmt: skip
   return dx_nd, d_scale.sum(0), _fp32_product("wn,nd->dw", d_out_wn, y_nd)
 
@@ -218,8 +226,8 @@ def _mlp_fwd(blocks: TpuBlocks, x_nd, scale_d, gate_up_df, down_fd):
   gate_up_df, down_fd = gate_up_df.astype(x_nd.dtype), down_fd.astype(x_nd.dtype)
   out_nd, hidden_nf = blocks.call(
       _mlp_kernel, "mlp", [(_ROWS, x_nd), (_WHOLE, scale_d[None]), (_WHOLE, gate_up_df), (_WHOLE, down_fd)],
-      [(_ROWS, _TILE, x_nd.shape[1], x_nd.dtype), (_ROWS, _TILE, gate_up_df.shape[1], x_nd.dtype)],
-      macs=gate_up_df.size + down_fd.size,
+      [(_ROWS, x_nd.shape[1], x_nd.dtype), (_ROWS, gate_up_df.shape[1], x_nd.dtype)],
+      tile=_MLP_TILE, macs=gate_up_df.size + down_fd.size,
   )  # fmt: skip
   return out_nd, (x_nd, scale_d, gate_up_df, down_fd, checkpoint_name(hidden_nf, "mlp_hidden"))
 
@@ -231,9 +239,9 @@ def _mlp_bwd(blocks: TpuBlocks, residuals, d_out_nd):
       _mlp_backward_kernel, "mlp_backward",
       [(_ROWS, d_out_nd), (_ROWS, x_nd), (_ROWS, hidden_nf), (_WHOLE, scale_d[None]), (_WHOLE, gate_up_df),
        (_WHOLE, down_fd)],
-      [(_ROWS, _TILE, d_model, x_nd.dtype), (_ROWS, _TILE, 2 * d_ff, x_nd.dtype), (_ROWS, _TILE, d_ff, x_nd.dtype),
-       (_ROWS, _TILE, d_model, x_nd.dtype), (_ROWS, _PARTIAL_ROWS, d_model, jnp.float32)],
-      macs=gate_up_df.size + down_fd.size,
+      [(_ROWS, d_model, x_nd.dtype), (_ROWS, 2 * d_ff, x_nd.dtype), (_ROWS, d_ff, x_nd.dtype),
+       (_ROWS, d_model, x_nd.dtype), (_PARTIAL, d_model, jnp.float32)],
+      tile=_MLP_TILE, macs=gate_up_df.size + down_fd.size,
   )  # fmt: skip
   return dx_nd, d_scale.sum(0), _fp32_product("na,nb->ab", y_nd, d_hidden_nf), _fp32_product(
       "na,nb->ab", activated_nf, d_out_nd

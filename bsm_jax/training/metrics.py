@@ -11,33 +11,20 @@ import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
+from bsm_jax import hardware
 from bsm_jax.model import ModelConfig
 from bsm_jax.training.step import CLASSES
-
-# Dense bf16 peak of one device in FLOP/s, by a part of `device_kind`; vendors' data sheets.
-PEAK_FLOPS = {
-    "TPU v5 lite": 197e12,
-    "TPU v5e": 197e12,
-    "TPU v5p": 459e12,
-    "TPU v5": 459e12,
-    "TPU v6 lite": 918e12,
-    "TPU v6e": 918e12,
-    "TPU7x": 2307e12,
-    "H100": 989e12,
-    "H200": 989e12,
-    "A100": 312e12,
-}
 
 
 def peak_flops(device: jax.Device, dtype: str) -> tuple[float, str]:
   """Peak FLOP/s of one device, and where the figure is from.
 
-  Of a chip in `PEAK_FLOPS` the data sheet's; of any other (a CPU) a measured matrix product's, shared by the devices
-  that one host's cores stand for.
+  Of a chip in `bsm_jax.hardware` the data sheet's; of any other (a CPU) a measured matrix product's, shared by the
+  devices that one host's cores stand for.
   """
-  for kind, flops in PEAK_FLOPS.items():
-    if kind in device.device_kind:
-      return flops, "data sheet"
+  chip = hardware.find_chip(device.device_kind)
+  if chip is not None:
+    return chip.peak_flops, "data sheet"
   size, best = 2048, math.inf
   a = jax.device_put(jnp.ones((size, size), dtype), device)
   product = jax.jit(jnp.matmul)

@@ -110,7 +110,12 @@ def make_program(config: ConfigDict, mesh: Mesh) -> Program:
   placed = lambda shape, dtype, place: jax.ShapeDtypeStruct(shape, dtype, sharding=place)
   across = config.data.attend_across_documents
   train_step = step_lib.make_train_step(
-      apply, optimizer, n_row_sets=len(plan.row_sets), accumulation=config.accumulation, attend_across_documents=across
+      apply,
+      optimizer,
+      n_row_sets=len(plan.row_sets),
+      accumulation=config.accumulation,
+      attend_across_documents=across,
+      gradient_shardings=sharding.moment_shardings(shapes["params"], mesh),
   )
   eval_step = step_lib.make_eval_step(apply, attend_across_documents=across)
   return Program(

@@ -94,7 +94,13 @@ def loss_table(losses_bs: jax.Array, classes_bs: jax.Array) -> jax.Array:
 
 
 def make_train_step(
-    apply, optimizer, *, n_row_sets: int, accumulation: int = 1, attend_across_documents: bool = False
+    apply,
+    optimizer,
+    *,
+    n_row_sets: int,
+    accumulation: int = 1,
+    attend_across_documents: bool = False,
+    gradient_shardings=None,
 ):
   """The train step.
 
@@ -105,6 +111,8 @@ def make_train_step(
     accumulation: microbatches that a batch is cut into; gradients are normalised by the tokens of the whole batch, so
       the step is the same for any number of them.
     attend_across_documents: see `token_losses`.
+    gradient_shardings: a tree of shardings like the parameters', where the optimizer needs the gradients: devices then
+      scatter their sums instead of each receiving all of them. None: wherever they fall.
 
   Returns:
     `train_step(state, batch) -> (state, metrics)`, with batch `{"tokens": [b, s], "row_set": [b]}` and metrics
@@ -120,9 +128,14 @@ def make_train_step(
     table = jnp.einsum("br,bxc->rxc", by_set_br, loss_table(losses_bs, classes_bs))
     return losses_bs.sum(), table
 
+  def gradient(params, microbatch):
+    gradients, table = jax.grad(summed_loss, has_aux=True)(params, microbatch)
+    if gradient_shardings is not None:
+      gradients = jax.lax.with_sharding_constraint(gradients, gradient_shardings)
+    return gradients, table
+
   def train_step(state, batch):
     params = state["params"]
-    gradient = jax.grad(summed_loss, has_aux=True)
     if accumulation == 1:
       gradients, table = gradient(params, batch)
     else:
