@@ -4,11 +4,13 @@ import dataclasses
 import re
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from bsm_jax import hardware, sharding, static_profile, topology
+from bsm_jax.kernels import tpu
 from bsm_jax.static_profile import hlo
 from bsm_jax.static_profile.collectives import Collective, collectives
 from bsm_jax.training import metrics
@@ -126,7 +128,7 @@ def compile_step(
     topology_name: see `bsm_jax.topology.devices`, like `num_slices`.
     num_slices: slices of the topology.
     rows: rows of a microbatch on one device; None takes `data.batch_size`.
-    replay: estimate from the replayed schedule.
+    replay: estimate from the replayed schedule, for rows of one document each.
     chip: figures of the devices; by default those of their kind.
 
   Raises:
@@ -140,9 +142,14 @@ def compile_step(
   rows = rows_per_device(config, mesh)
   program = program_lib.make_program(config, mesh)
   lowered = program.train_step.lower(program.abstract_state, program.abstract_batch)
+  scalars = {}
+  if replay and program.ops.attention.name == "tpu":
+    # The most that attention can cost: every row is one document.
+    one_document = jnp.ones((rows, config.data.context), jnp.int32)
+    scalars = tpu.scalars_of(one_document, device_kind(mesh))
   try:
     with topology.captured(lowered) as capture:
-      profile = static_profile.profile_capture(capture, chip, replay=replay)
+      profile = static_profile.profile_capture(capture, chip, replay=replay, scalars=scalars)
   except jax.errors.JaxRuntimeError as error:
     if "RESOURCE_EXHAUSTED" not in str(error):
       raise

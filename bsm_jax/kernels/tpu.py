@@ -24,6 +24,7 @@ import functools
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.ad_checkpoint import checkpoint_name
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
@@ -154,6 +155,33 @@ def _reach(plan: Plan, first_bs: jax.Array) -> jax.Array:
   return (tile_bt - first_bs[:, :: plan.tile] // plan.tile + 1).max(1, keepdims=True)
 
 
+def _make_plan(batch: int, length: int, *, heads: int, head_dim: int, device_kind: str, interpret: bool) -> Plan:
+  """The plan for sequences padded to whole tiles."""
+  multiple = LANES if length <= UNROLLED else CHUNK
+  return Plan(
+      batch=batch,
+      length=-(-length // multiple) * multiple,
+      head_dim=head_dim,
+      heads=heads,
+      blocks=BLOCKS.get(device_kind, DEFAULT_BLOCKS),
+      interpret=interpret,
+  )
+
+
+def scalars_of(segment_ids_bs: jax.Array, device_kind: str) -> dict[str, list[np.ndarray]]:
+  """The scalars on which the kernels' branches depend, by kernel, for `bsm_jax.static_profile`.
+
+  Args:
+    segment_ids_bs: int32 [batch, sequence], of one device; one document a row is the most work there is.
+    device_kind: of the chip.
+  """
+  plan = _make_plan(*segment_ids_bs.shape, heads=1, head_dim=LANES, device_kind=device_kind, interpret=False)
+  padding = plan.length - segment_ids_bs.shape[1]
+  padded_bs = jnp.pad(segment_ids_bs, ((0, 0), (0, padding)), mode="edge")
+  reach = np.asarray(_reach(plan, _first_tokens(padded_bs)))
+  return {"attention_forward": [reach], "attention_backward": [reach]}
+
+
 def attention(
     qkv_wn: jax.Array,
     segment_ids_bs: jax.Array,
@@ -179,22 +207,16 @@ def attention(
   """
   batch, length = segment_ids_bs.shape
   features = qkv_wn.shape[0]
-  multiple = LANES if length <= UNROLLED else CHUNK
-  padding = -length % multiple
+  plan = _make_plan(
+      batch, length, heads=features // (3 * head_dim), head_dim=head_dim, device_kind=device_kind, interpret=interpret
+  )
+  padding = plan.length - length
   if padding:
     # No earlier token sees the padding: it comes last.
     qkv_wn = jnp.pad(qkv_wn.reshape(features, batch, length), ((0, 0), (0, 0), (0, padding))).reshape(features, -1)
     segment_ids_bs = jnp.pad(segment_ids_bs, ((0, 0), (0, padding)), mode="edge")
     rotary_bks = jnp.pad(rotary_bks, ((0, 0), (0, 0), (0, padding)))
-  plan = Plan(
-      batch=batch,
-      length=length + padding,
-      head_dim=head_dim,
-      heads=features // (3 * head_dim),
-      blocks=BLOCKS.get(device_kind, DEFAULT_BLOCKS),
-      interpret=interpret,
-  )
   out_wn = _attention(plan, qkv_wn, _first_tokens(segment_ids_bs), rotary_bks)
   if padding:
-    out_wn = out_wn.reshape(-1, batch, length + padding)[:, :, :length].reshape(-1, batch * length)
+    out_wn = out_wn.reshape(-1, batch, plan.length)[:, :, :length].reshape(-1, batch * length)
   return out_wn

@@ -45,6 +45,7 @@ class Program:
 
   Attributes:
     model: shape of the decoder.
+    ops: what computes its layers.
     plan: the rounds on the axis of steps.
     mesh: the devices.
     init: `init() -> state`, jitted; fresh train state, placed.
@@ -55,6 +56,7 @@ class Program:
   """
 
   model: model_lib.ModelConfig
+  ops: model_lib.Kernels
   plan: rounds_lib.Schedule
   mesh: Mesh
   init: Callable
@@ -101,7 +103,8 @@ def make_program(config: ConfigDict, mesh: Mesh) -> Program:
   if batch_size % config.accumulation:
     raise ConfigError(f"data.batch_size {batch_size} is not a multiple of accumulation {config.accumulation}")
   model, plan = model_config(config), schedule(config)
-  apply = model_lib.make_apply(model, _kernels_on(mesh, model))
+  ops = _kernels_on(mesh, model)
+  apply = model_lib.make_apply(model, ops)
   optimizer = step_lib.make_optimizer(step_lib.OptimizerConfig(**config.optimizer.to_dict()), plan.learning_rate)
   init = lambda: step_lib.init_state(model_lib.init_params(model, config.seed), optimizer)
   shapes = jax.eval_shape(init)
@@ -120,6 +123,7 @@ def make_program(config: ConfigDict, mesh: Mesh) -> Program:
   eval_step = step_lib.make_eval_step(apply, attend_across_documents=across)
   return Program(
       model=model,
+      ops=ops,
       plan=plan,
       mesh=mesh,
       init=jax.jit(init, out_shardings=state_shardings),
