@@ -1,10 +1,10 @@
-# Sourced by launch/quickstart.sh, launch/test.sh and .ci/run: one virtual environment, with what the lock pins.
+# Sourced by launch/quickstart.sh, launch/test.sh and .ci/run: one virtual environment, with what the locks pin.
 #
 # Reads   PYTHON    interpreter that makes the environment (default: the first Python 3.11+ found)
 #         BSM_VENV  the environment's folder (default: .venv in the checkout)
 # Sets    ROOT      the checkout, absolute
 #         VENV      the environment's folder, absolute
-# Defines fail, run and ensure_environment
+# Defines fail, run, ensure_environment and ensure_tpu_compiler
 
 ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 VENV="${BSM_VENV:-$ROOT/.venv}"
@@ -74,4 +74,15 @@ ensure_environment() {
   # The lock holds setuptools, so that this step needs no build isolation, which would download it once more.
   run "$VENV/bin/python" -m pip install --disable-pip-version-check --no-deps --no-build-isolation --editable "$ROOT"
   installation_key >"$STAMP"
+}
+
+# Adds the TPU compiler to the environment. Not part of every environment: where it is installed and no TPU is, JAX says
+# so on stderr at each start that does not set JAX_PLATFORMS=cpu.
+ensure_tpu_compiler() {
+  local lock="$ROOT/launch/requirements_tpu.lock" stamp="$VENV/.bsm_jax_tpu_compiler"
+  if [[ -f $stamp && $(<"$lock") == "$(<"$stamp")" ]]; then
+    return
+  fi
+  run "$VENV/bin/python" -m pip install --disable-pip-version-check --no-deps --requirement "$lock"
+  cp "$lock" "$stamp"
 }

@@ -41,6 +41,7 @@ trap 'again 143' TERM
 ensure_environment
 cd "$ROOT"
 python="$VENV/bin/python"
+export JAX_PLATFORMS="${JAX_PLATFORMS:-cpu}"
 
 run "$python" -m data_pipelines.miniature --out="$RUN/release"
 run "$python" -m data_pipelines.build --config=configs/data/miniature.py --config.release="$RUN/release" \

@@ -145,6 +145,15 @@ def test_lock_is_for_the_cpu(pinned):
   assert not [name for name in pinned if name in ("torch", "libtpu") or name.startswith(("nvidia", "cuda", "jax-cuda"))]
 
 
+def test_the_tpu_compilers_lock_is_what_jax_asks_for(pinned):
+  (line,) = [x for x in (ROOT / "launch" / "requirements_tpu.lock").read_text().splitlines() if not x.startswith("#")]
+  name, version = line.split("==")
+  asked = [Requirement(r) for r in importlib.metadata.requires("jax") if r.startswith("libtpu")]
+  assert asked, "jax no longer names libtpu in its extras"
+  assert all(name == r.name and r.specifier.contains(version) for r in asked)
+  assert Version(importlib.metadata.version("jax")) == pinned["jax"]
+
+
 def test_lock_says_how_it_was_made():
   header = (ROOT / "launch" / "requirements.lock").read_text().split("\nabsl-py==")[0]
   assert "uv pip compile setup.py --extra dev --extra data --python-version 3.11" in header

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 from jax.sharding import AxisType, Mesh, PartitionSpec
 
-from bsm_jax import kernels, sharding
+from bsm_jax import kernels, sharding, topology
 from bsm_jax.kernels.tpu_blocks import TpuBlocks
-from tests.bsm_jax.test_kernels_tpu import topology
 
 EPS = 1e-5
 TOKENS, D_MODEL, D_FF, WIDTH = 512, 128, 384, 640
@@ -102,7 +101,7 @@ def test_products_have_the_gradients_of_einsum(form):
 
 @pytest.mark.parametrize("name, d_model, d_ff", [("v5e:2x2", 768, 2944), ("tpu7x:2x2x1", 896, 3840)])
 def test_the_kernels_compile_at_the_models_widths(name, d_model, d_ff):
-  mesh = Mesh(np.array([topology(name).devices[0]]), ("x",), axis_types=(AxisType.Auto,))
+  mesh = Mesh(np.array([topology.devices(name)[0]]), ("x",), axis_types=(AxisType.Auto,))
   shape = lambda *sizes, dtype=jnp.float32: jax.ShapeDtypeStruct(
       sizes, dtype, sharding=jax.sharding.NamedSharding(mesh, PartitionSpec())
   )

@@ -1,7 +1,6 @@
 """The TPU kernels: values and gradients in Pallas' interpreter, and that the real compiler takes them."""
 
 import functools
-import os
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +8,7 @@ import numpy as np
 import pytest
 from jax.sharding import AxisType, Mesh, PartitionSpec
 
+from bsm_jax import topology
 from bsm_jax.kernels import reference, rotary, rotary_table, tpu
 
 V5E, V6E = "TPU v5 lite", "TPU v6 lite"
@@ -145,19 +145,8 @@ def test_parts_wholly_in_other_documents_are_not_touched():
 # --- The real compiler
 
 
-@functools.cache
-def topology(name: str):
-  libtpu = pytest.importorskip("libtpu", reason="needs the TPU compiler: pip install 'bsm_jax[tpu]'")
-  del libtpu
-  from jax.experimental import topologies
-
-  os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
-  os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")
-  return topologies.get_topology_desc(name, platform="tpu")
-
-
 def compiled(name: str, heads: int, head_dim: int, length: int, batch: int = 2):
-  device = topology(name).devices[0]
+  device = topology.devices(name)[0]
   mesh = Mesh(np.array([device]), ("x",), axis_types=(AxisType.Auto,))
   attend = functools.partial(tpu.attention, head_dim=head_dim, device_kind=device.device_kind)
 
