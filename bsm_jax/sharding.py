@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Sequence
 
 import jax
+from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 AXES = ("data", "fsdp", "model")
@@ -45,7 +46,9 @@ def make_mesh(shape: Sequence[int], devices: Sequence[jax.Device] | None = None)
     sizes[sizes.index(-1)] = len(devices) // known
   if sizes[0] * sizes[1] * sizes[2] != len(devices):
     raise ValueError(f"mesh {tuple(shape)} over (data, fsdp, model) does not fit {len(devices)} devices")
-  return jax.make_mesh(tuple(sizes), AXES, axis_types=(AxisType.Auto,) * 3, devices=devices)
+  # An axis of the mesh may be a part of an axis of the chips' torus (fsdp 4 on 16 x 16).
+  placed = mesh_utils.create_device_mesh(sizes, devices, allow_split_physical_axes=True)
+  return Mesh(placed, AXES, axis_types=(AxisType.Auto,) * 3)
 
 
 def spec_for(path: str, rules: Sequence[tuple[str, PartitionSpec]] = RULES) -> PartitionSpec:

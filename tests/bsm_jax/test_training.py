@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 from bsm_jax import model as model_lib
 from bsm_jax import sharding, tokenizer, train
 from bsm_jax.training import checkpoint, metrics, program, rounds, step
+from configs import bsm_110m
 from tests.bsm_jax.sample_rows import CONTEXT, random_documents, write_row_set
 
 MODEL = model_lib.ModelConfig(
@@ -26,6 +27,16 @@ def batch_of(count: int, seed: int = 0) -> dict[str, jax.Array]:
   documents = random_documents(np.random.default_rng(seed), count)
   tokens = np.stack([np.pad(d, (0, CONTEXT - len(d))) for d in documents])
   return {"tokens": jnp.asarray(tokens), "row_set": jnp.arange(count, dtype=jnp.int32) % 2}
+
+
+def _config() -> ConfigDict:
+  """A run of `MODEL` on batches of eight rows."""
+  config = bsm_110m.get_config()
+  config.model.update({
+      "n_layers": 2, "n_heads": 2, "d_model": 32, "head_dim": 16, "d_ff": 64, "dtype": "float32", "remat": "none",
+  })
+  config.data.update({"context": CONTEXT, "batch_size": 8})
+  return config
 
 
 # --- rounds
@@ -129,9 +140,9 @@ def test_bf16_and_fp32_training_agree():
 
 def test_norms_are_not_decayed_and_everything_else_is():
   mask = step.decay_mask(model_lib.init_params(MODEL, 0))
-  assert not any([mask["final_norm"], mask["layers"]["attention_norm"], mask["layers"]["mlp_norm"]])
-  rest = [mask["embedding"], *(v for k, v in mask["layers"].items() if "norm" not in k)]
-  assert all(rest) and len(rest) == 5
+  decayed = {jax.tree_util.keystr(path, simple=True, separator="/"): x for path, x in jax.tree.leaves_with_path(mask)}
+  assert {name for name, is_decayed in decayed.items() if not is_decayed} == {n for n in decayed if "norm" in n}
+  assert sum(decayed.values()) == 1 + 4 * MODEL.n_layers
 
 
 # --- where arrays lie
@@ -145,25 +156,51 @@ def test_every_parameter_and_moment_has_its_place():
       jax.tree_util.keystr(path, simple=True, separator="/"): tuple(s.spec)
       for path, s in jax.tree_util.tree_leaves_with_path(sharding.tree_shardings(state, mesh))
   }
-  params = {
-      "embedding": (None, "fsdp"),
-      "final_norm": (),
-      "layers/attention_norm": (),
-      "layers/attention_out": (None, "model", "fsdp"),
-      "layers/down": (None, "model", "fsdp"),
-      "layers/gate_up": (None, "fsdp", "model"),
-      "layers/mlp_norm": (),
-      "layers/qkv": (None, "fsdp", "model"),
-  }
+  # Of each matrix: where the parameter lies, and where its moments do, which are spread over `data` as well.
+  matrices = {"embedding": ((None, "fsdp"), ("data", "fsdp"))}
+  norms = ["final_norm"]
+  for layer in ("00", "01"):
+    inward, outward = (("fsdp", "model"), (("fsdp", "data"), "model")), (("model", "fsdp"), (("model", "data"), "fsdp"))
+    matrices |= {f"layers/{layer}/{name}": inward for name in ("qkv", "gate_up")}
+    matrices |= {f"layers/{layer}/{name}": outward for name in ("attention_out", "down")}
+    norms += [f"layers/{layer}/{name}" for name in ("attention_norm", "mlp_norm")]
   expected = {"step": (), "opt_state/1/count": (), "opt_state/3/count": ()}
-  for prefix in ("params", "opt_state/1/mu", "opt_state/1/nu"):
-    expected |= {f"{prefix}/{name}": spec for name, spec in params.items()}
+  for prefix, which in (("params", 0), ("opt_state/1/mu", 1), ("opt_state/1/nu", 1)):
+    expected |= {f"{prefix}/{name}": specs[which] for name, specs in matrices.items()}
+    expected |= {f"{prefix}/{name}": () for name in norms}
   assert table == expected
 
 
 def test_a_parameter_without_a_rule_is_an_error():
   with pytest.raises(ValueError, match="no sharding rule for 'layers/router'"):
     sharding.spec_for("layers/router")
+
+
+def _two_steps(mesh) -> tuple[list[float], dict]:
+  run = program.make_program(_config(), mesh)
+  state, losses = run.init(), []
+  for _ in range(2):
+    state, metrics = run.train_step(state, jax.device_put(jax.tree.map(np.asarray, batch_of(8)), run.batch_sharding))
+    losses.append(float(metrics["loss"]))
+  return losses, jax.device_get(state["params"])
+
+
+@pytest.fixture(scope="module")
+def two_steps_on_one_device():
+  return _two_steps(sharding.make_mesh((1, 1, 1), jax.devices()[:1]))
+
+
+@pytest.mark.parametrize("shape", [(2, 2, 2), (1, 8, 1)])
+def test_two_steps_on_a_mesh_are_those_of_one_device(two_steps_on_one_device, shape):
+  losses, params = two_steps_on_one_device
+  found_losses, found_params = _two_steps(sharding.make_mesh(shape))
+  np.testing.assert_allclose(found_losses, losses, rtol=1e-5)
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5), found_params, params)
+
+
+def test_heads_that_do_not_divide_over_the_model_axis_are_refused():
+  with pytest.raises(program.ConfigError, match="n_heads 2 is not a multiple of mesh.model 8"):
+    program.make_program(_config(), sharding.make_mesh((1, 1, 8)))
 
 
 @pytest.mark.parametrize("shape", [(3, 1, 1), (-1, -1, 1), (0, 1, 8), (16, 1, 1)])
