@@ -152,7 +152,7 @@ def _each_part(plan: Plan, reach_ref, attend) -> None:
   """
   b = pl.program_id(0)
   tiles = plan.chunk // plan.tile
-  near = min(_NEAR // plan.tile, tiles)
+  near = min(max(2, _NEAR // plan.tile), tiles)
 
   def diagonal(start, reach: int, queries: range) -> None:
     spans = [(query, max(0, query - reach + 1), min(reach, query + 1)) for query in queries]
