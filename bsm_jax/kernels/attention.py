@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import jax
 
-from bsm_jax.kernels import gpu, gpu_cudnn, reference, rotary, tpu
+from bsm_jax.kernels import cpu, gpu, gpu_cudnn, reference, rotary, tpu
 
 
 def _token_major(attention: Callable) -> Callable:
@@ -65,8 +65,9 @@ _IMPLEMENTATIONS = {
     "gpu": ("gpu", False, _token_major(gpu.attention)),
     "gpu_interpret": (None, False, _token_major(functools.partial(gpu.attention, interpret=True))),
     "cudnn": ("gpu", False, _token_major(gpu_cudnn.attention)),
+    "cpu": ("cpu", False, _token_major(cpu.attention)),
 }
-_AUTO = {"tpu": "tpu", "gpu": "gpu", "cpu": "reference"}
+_AUTO = {"tpu": "tpu", "gpu": "gpu", "cpu": "cpu"}
 ATTENTION = tuple(_IMPLEMENTATIONS)
 
 

@@ -128,4 +128,4 @@ def choose_blocks(
   if name == "tpu" and device.platform != "tpu":
     raise ValueError(f"blocks 'tpu' need a tpu, not a {device.platform}: use 'auto' or 'tpu_interpret'")
   settings = {} if over_devices is None else {"over_devices": over_devices}
-  return TpuBlocks(eps, interpret=name == "tpu_interpret", **settings)
+  return TpuBlocks(eps, device_kind=device.device_kind, interpret=name == "tpu_interpret", **settings)

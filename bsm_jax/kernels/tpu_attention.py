@@ -85,7 +85,8 @@ class Plan:
     return self.chunks == 1
 
 
-def _dot(a: jax.Array, b: jax.Array, contract_a: int, contract_b: int) -> jax.Array:
+def dot(a: jax.Array, b: jax.Array, contract_a: int, contract_b: int) -> jax.Array:
+  """A product of two matrices over one axis of each, summed in fp32; fp32 operands are not rounded."""
   precision = jax.lax.Precision.HIGHEST if a.dtype == jnp.float32 else None
   return jax.lax.dot_general(
       a, b, (((contract_a,), (contract_b,)), ((), ())), precision=precision, preferred_element_type=jnp.float32
@@ -202,7 +203,7 @@ def forward_kernel(plan: Plan, reach_ref, qkv_ref, first_ref, rotary_ref, out_re
     def begin(item):
       h, (query, key, count) = item
       k_sk = k_ref[h, _lanes(key_start + key * tile, count * tile)]
-      return _dot(k_sk, q_ref[pl.ds(h * d, d), _lanes(query_start + query * tile, tile)], 1, 0)
+      return dot(k_sk, q_ref[pl.ds(h * d, d), _lanes(query_start + query * tile, tile)], 1, 0)
 
     def finish(item, scores):
       h, (query, key, count) = item
@@ -218,7 +219,7 @@ def forward_kernel(plan: Plan, reach_ref, qkv_ref, first_ref, rotary_ref, out_re
       tiles = [jnp.exp2(t - top_1s) for t in tiles]
       total_1s = _sum([t.sum(0, keepdims=True) for t in tiles])
       v_ks = qkv_ref[rows(h, 2), _lanes(keys, count * tile)]
-      sum_ks = _dot(v_ks, jnp.concatenate([t.astype(dtype) for t in tiles], 0), 1, 0)
+      sum_ks = dot(v_ks, jnp.concatenate([t.astype(dtype) for t in tiles], 0), 1, 0)
       if plan.whole:
         write(h, queries, top_1s, total_1s, sum_ks)
         return
@@ -282,8 +283,8 @@ def backward_kernel(
     def begin(item):
       h, (query, key, count) = item
       queries, keys = _lanes(query_start + query * tile, tile), _lanes(key_start + key * tile, count * tile)
-      scores = _dot(k_ref[h, keys], q_ref[of_head(h), queries], 1, 0)
-      return scores, _dot(v_ref[h, keys], d_out_ref[of_head(h), queries], 1, 0)
+      scores = dot(k_ref[h, keys], q_ref[of_head(h), queries], 1, 0)
+      return scores, dot(v_ref[h, keys], d_out_ref[of_head(h), queries], 1, 0)
 
     def finish(item, begun):
       h, (query, key, count) = item
@@ -301,7 +302,7 @@ def backward_kernel(
         d_scores = [(p * (dp - delta_1s)).astype(dtype) for p, dp in zip(weights, d_weights)]
       weights, d_scores = jnp.concatenate([p.astype(dtype) for p in weights], 0), jnp.concatenate(d_scores, 0)
 
-      dq_ks = _dot(kt_ref[of_head(h), _lanes(first_key, count * tile)], d_scores, 1, 0)
+      dq_ks = dot(kt_ref[of_head(h), _lanes(first_key, count * tile)], d_scores, 1, 0)
       if plan.whole:
         write_dq(h, queries, dq_ks)
       elif diagonal:
@@ -309,8 +310,8 @@ def backward_kernel(
       else:
         merged[1][of_head(h), queries] += dq_ks
 
-      dv_ks = _dot(d_out_ref[of_head(h), queries], weights, 1, 1)
-      dk_ks = _dot(q_ref[of_head(h), queries], d_scores, 1, 1)
+      dv_ks = dot(d_out_ref[of_head(h), queries], weights, 1, 1)
+      dk_ks = dot(q_ref[of_head(h), queries], d_scores, 1, 1)
       before = count - diagonal
       if before:
         lanes = _lanes(first_key, before * tile)

