@@ -20,6 +20,7 @@ from jax.ad_checkpoint import checkpoint_name
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import triton as plgpu
 
+from bsm_jax.kernels.documents import first_tokens, last_tokens
 from bsm_jax.kernels.reference import MASKED
 
 _LOG2_E = math.log2(math.e)
@@ -288,17 +289,6 @@ def _attention_bwd(blocks, interpret, residuals, dout_bshd):
 _attention.defvjp(_attention_fwd, _attention_bwd)
 
 
-def segment_bounds(segment_ids_bs: jax.Array) -> tuple[jax.Array, jax.Array]:
-  """First and last position of each position's segment, a run of one id: two int32 [b, s]."""
-  length = segment_ids_bs.shape[1]
-  position_bs = lax.broadcasted_iota(jnp.int32, segment_ids_bs.shape, 1)
-  new_bs = segment_ids_bs[:, 1:] != segment_ids_bs[:, :-1]
-  true_b1 = jnp.ones_like(new_bs, shape=(segment_ids_bs.shape[0], 1))
-  starts = lax.cummax(jnp.where(jnp.concatenate([true_b1, new_bs], 1), position_bs, 0), axis=1)
-  ends = lax.cummin(jnp.where(jnp.concatenate([new_bs, true_b1], 1), position_bs, length - 1), axis=1, reverse=True)
-  return starts, ends
-
-
 def attention(
     q_bshd: jax.Array,
     k_bshd: jax.Array,
@@ -338,6 +328,7 @@ def attention(
   tail = -length % max(tile.rows for tile in (blocks.forward, blocks.dq, blocks.dkv))
   pad = lambda x_bshd: jnp.pad(x_bshd, ((0, 0), (0, tail), (0, 0), (0, 0)))
   # No position sees the rows added after it, and none of their gradients is asked for.
-  starts_bs, ends_bs = segment_bounds(jnp.pad(segment_ids_bs, ((0, 0), (0, tail))))
+  ids_bs = jnp.pad(segment_ids_bs, ((0, 0), (0, tail)))
+  starts_bs, ends_bs = first_tokens(ids_bs), last_tokens(ids_bs)
   out_bshd = _attention(pad(q_bshd), pad(k_bshd), pad(v_bshd), starts_bs, ends_bs, blocks, interpret)
   return out_bshd[:, :length]

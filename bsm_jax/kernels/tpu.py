@@ -29,6 +29,7 @@ from jax.ad_checkpoint import checkpoint_name
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 
+from bsm_jax.kernels.documents import first_tokens
 from bsm_jax.kernels.tpu_attention import CHUNK, LANES, UNROLLED, Blocks, Plan, backward_kernel, forward_kernel
 
 # Best static estimates at 16 x 1024 tokens and 12 heads of 64, by `device_kind` (tests/benchmarks/attention.py).
@@ -140,13 +141,6 @@ def _attention_bwd(plan: Plan, residuals, d_out_wn):
 _attention.defvjp(_attention_fwd, _attention_bwd)
 
 
-def _first_tokens(segment_ids_bs: jax.Array) -> jax.Array:
-  """int32 [b, s]: index of the first token of each one's document."""
-  index_bs = jax.lax.broadcasted_iota(jnp.int32, segment_ids_bs.shape, 1)
-  begins_bs = jnp.diff(segment_ids_bs, axis=1, prepend=segment_ids_bs[:, :1] - 1) != 0
-  return jax.lax.cummax(jnp.where(begins_bs, index_bs, 0), axis=1)
-
-
 def _reach(plan: Plan, first_bs: jax.Array) -> jax.Array:
   """What `_each_chunk` is told of each sequence."""
   if plan.chunks > 1:
@@ -178,7 +172,7 @@ def scalars_of(segment_ids_bs: jax.Array, device_kind: str) -> dict[str, list[np
   plan = _make_plan(*segment_ids_bs.shape, heads=1, head_dim=LANES, device_kind=device_kind, interpret=False)
   padding = plan.length - segment_ids_bs.shape[1]
   padded_bs = jnp.pad(segment_ids_bs, ((0, 0), (0, padding)), mode="edge")
-  reach = np.asarray(_reach(plan, _first_tokens(padded_bs)))
+  reach = np.asarray(_reach(plan, first_tokens(padded_bs)))
   return {"attention_forward": [reach], "attention_backward": [reach]}
 
 
@@ -216,7 +210,7 @@ def attention(
     qkv_wn = jnp.pad(qkv_wn.reshape(features, batch, length), ((0, 0), (0, 0), (0, padding))).reshape(features, -1)
     segment_ids_bs = jnp.pad(segment_ids_bs, ((0, 0), (0, padding)), mode="edge")
     rotary_bks = jnp.pad(rotary_bks, ((0, 0), (0, 0), (0, padding)))
-  out_wn = _attention(plan, qkv_wn, _first_tokens(segment_ids_bs), rotary_bks)
+  out_wn = _attention(plan, qkv_wn, first_tokens(segment_ids_bs), rotary_bks)
   if padding:
     out_wn = out_wn.reshape(-1, batch, plan.length)[:, :, :length].reshape(-1, batch * length)
   return out_wn

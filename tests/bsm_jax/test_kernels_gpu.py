@@ -10,7 +10,7 @@ import pytest
 from jax._src.cudnn import fused_attention_stablehlo
 from jax.sharding import AbstractDevice, AbstractMesh, AxisType, use_abstract_mesh
 
-from bsm_jax.kernels import gpu, gpu_cudnn, reference
+from bsm_jax.kernels import documents, gpu, gpu_cudnn, reference
 
 SMALL = gpu.Tile(rows=64, step=32, warps=4, stages=2)
 SMALL_BLOCKS = gpu.Blocks(SMALL, SMALL, SMALL)
@@ -132,8 +132,9 @@ def test_a_block_of_another_document_is_never_touched():
     assert np.isnan(np.asarray(got[name][:, inside], np.float32)).all()
 
 
-def test_segment_bounds_are_the_ends_of_runs():
-  starts, ends = gpu.segment_bounds(jnp.asarray([[3, 3, 4, 0, 0, 0], [1, 1, 1, 1, 1, 1]]))
+def test_documents_are_runs_of_one_id():
+  ids = jnp.asarray([[3, 3, 4, 0, 0, 0], [1, 1, 1, 1, 1, 1]])
+  starts, ends = documents.first_tokens(ids), documents.last_tokens(ids)
   np.testing.assert_array_equal(starts, [[0, 0, 2, 3, 3, 3], [0, 0, 0, 0, 0, 0]])
   np.testing.assert_array_equal(ends, [[1, 1, 2, 5, 5, 5], [5, 5, 5, 5, 5, 5]])
 
