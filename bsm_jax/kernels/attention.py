@@ -12,6 +12,7 @@ import functools
 from collections.abc import Callable
 
 import jax
+import jax.numpy as jnp
 
 from bsm_jax.kernels import cpu, gpu, gpu_cudnn, reference, rotary, tpu
 
@@ -21,9 +22,11 @@ def _token_major(attention: Callable) -> Callable:
 
   def attend(qkv_nw, segment_ids_bs, rotary_bks, *, head_dim):
     batch, length = segment_ids_bs.shape
-    qkv = qkv_nw.reshape(batch, length, -1, 3, head_dim)
+    # A split's gradient is one concatenation, where three slices' would be padded and added.
+    parts = jnp.split(qkv_nw.reshape(batch, length, -1, 3, head_dim), 3, axis=3)
+    q_bshk, k_bshk, v_bshk = (part.squeeze(3) for part in parts)
     rotate = lambda x_bshk: rotary.rotate(x_bshk, rotary_bks)
-    out_bshk = attention(rotate(qkv[:, :, :, 0]), rotate(qkv[:, :, :, 1]), qkv[:, :, :, 2], segment_ids_bs)
+    out_bshk = attention(rotate(q_bshk), rotate(k_bshk), v_bshk, segment_ids_bs)
     return out_bshk.reshape(batch * length, -1)
 
   return attend

@@ -43,11 +43,11 @@ def _features_first(x_gsd: jax.Array) -> jax.Array:
   return x_gsd.swapaxes(1, 2)
 
 
-def _scores(k_gkd, q_gdq, first_s, start: int, scale: float) -> jax.Array:
+def _scores(k_gkd, q_gqd, first_s, start: int, scale: float) -> jax.Array:
   """Scaled scores [g, k, q] of the queries from `start` on and all keys up to their end; masked."""
-  scores_gkq = _dot("gkd,gdq->gkq", k_gkd, q_gdq) * scale
+  scores_gkq = _dot("gkd,gqd->gkq", k_gkd, q_gqd) * scale
   key, query = (lax.broadcasted_iota(jnp.int32, scores_gkq.shape, axis) for axis in (1, 2))
-  first_q = first_s[start : start + q_gdq.shape[2]]
+  first_q = first_s[start : start + q_gqd.shape[1]]
   seen = (key <= query + start) & (key >= lax.broadcast_in_dim(first_q, scores_gkq.shape, (2,)))
   return jnp.where(seen, scores_gkq, MASKED)
 
@@ -55,11 +55,11 @@ def _scores(k_gkd, q_gdq, first_s, start: int, scale: float) -> jax.Array:
 def _forward(q_gsd, k_gsd, v_gsd, first_s) -> tuple[jax.Array, jax.Array]:
   """Attention of a group of heads of one row: out [g, s, d], and the log-sum-exp of the scores [g, s]."""
   length, head_dim = q_gsd.shape[1:]
-  q_gds, v_gds = _features_first(q_gsd), _features_first(v_gsd)
+  v_gds = _features_first(v_gsd)
   outs, sums = [], []
   for start in range(0, length, _block_size(length)):
     end = min(start + _block_size(length), length)
-    scores_gkq = _scores(k_gsd[:, :end], q_gds[..., start:end], first_s, start, head_dim**-0.5)
+    scores_gkq = _scores(k_gsd[:, :end], q_gsd[:, start:end], first_s, start, head_dim**-0.5)
     most_g1q = scores_gkq.max(1, keepdims=True)
     weights_gkq = jnp.exp(scores_gkq - most_g1q)
     sum_g1q = weights_gkq.sum(1, keepdims=True)
@@ -72,15 +72,15 @@ def _backward(q_gsd, k_gsd, v_gsd, out_gsd, d_out_gsd, lse_gs, first_s) -> tuple
   """Gradients of q, k and v [g, s, d]."""
   length, head_dim = q_gsd.shape[1:]
   scale, dtype = head_dim**-0.5, q_gsd.dtype
-  q_gds, k_gds, d_out_gds = (_features_first(x) for x in (q_gsd, k_gsd, d_out_gsd))
+  k_gds = _features_first(k_gsd)
   # The mean of the weights' gradients, in a form that needs no weights.
   mean_gs = jnp.sum(out_gsd.astype(jnp.float32) * d_out_gsd.astype(jnp.float32), axis=2)
   dqs, dks, dvs = [], [], []
   blocks = [(start, min(start + _block_size(length), length)) for start in range(0, length, _block_size(length))]
   for start, end in blocks:
-    scores_gkq = _scores(k_gsd[:, :end], q_gds[..., start:end], first_s, start, scale)
+    scores_gkq = _scores(k_gsd[:, :end], q_gsd[:, start:end], first_s, start, scale)
     weights_gkq = jnp.exp(scores_gkq - lse_gs[:, None, start:end])
-    d_weights_gkq = _dot("gkd,gdq->gkq", v_gsd[:, :end], d_out_gds[..., start:end])
+    d_weights_gkq = _dot("gkd,gqd->gkq", v_gsd[:, :end], d_out_gsd[:, start:end])
     d_scores_gkq = (weights_gkq * (d_weights_gkq - mean_gs[:, None, start:end]) * scale).astype(dtype)
     dqs.append(_dot("gdk,gkq->gdq", k_gds[..., :end], d_scores_gkq))
     dks.append(_dot("gkq,gqd->gkd", d_scores_gkq, q_gsd[:, start:end]))

@@ -64,7 +64,9 @@ def _call(plan: Plan, kernel, name: str, *, products: int, operands, results, sc
       return pl.BlockSpec((shape[0] // groups, length), lambda b, g, *_: (g, b))
     if kind == _HEADS:
       return pl.BlockSpec((1, hp, length), lambda b, g, *_: (b * groups + g, 0, 0))
-    return pl.BlockSpec((1, *shape[1:]), lambda b, g, *_: (b, 0, 0))
+    # The same for all heads of a sequence: of a long one a single copy fits beside the rest.
+    buffers = {} if plan.whole else {"pipeline_mode": pl.Buffered(1)}
+    return pl.BlockSpec((1, *shape[1:]), lambda b, g, *_: (b, 0, 0), **buffers)
 
   specs = [spec(kind, array.shape) for kind, array in operands[1:]]
   out_specs = [spec(kind, shape) for kind, shape, _ in results]
