@@ -73,15 +73,19 @@ def _backward(q_gsd, k_gsd, v_gsd, out_gsd, d_out_gsd, lse_gs, first_s) -> tuple
   length, head_dim = q_gsd.shape[1:]
   scale, dtype = head_dim**-0.5, q_gsd.dtype
   k_gds = _features_first(k_gsd)
-  # The mean of the weights' gradients, in a form that needs no weights.
-  mean_gs = jnp.sum(out_gsd.astype(jnp.float32) * d_out_gsd.astype(jnp.float32), axis=2)
+  # The mean of the weights' gradients, in a form that needs no weights; from a rounded output it would be too coarse.
+  mean_gs = jnp.sum(out_gsd * d_out_gsd, axis=2) if dtype == jnp.float32 else None
   dqs, dks, dvs = [], [], []
   blocks = [(start, min(start + _block_size(length), length)) for start in range(0, length, _block_size(length))]
   for start, end in blocks:
     scores_gkq = _scores(k_gsd[:, :end], q_gsd[:, start:end], first_s, start, scale)
     weights_gkq = jnp.exp(scores_gkq - lse_gs[:, None, start:end])
     d_weights_gkq = _dot("gkd,gqd->gkq", v_gsd[:, :end], d_out_gsd[:, start:end])
-    d_scores_gkq = (weights_gkq * (d_weights_gkq - mean_gs[:, None, start:end]) * scale).astype(dtype)
+    if mean_gs is None:
+      mean_g1q = (weights_gkq * d_weights_gkq).sum(1, keepdims=True)
+    else:
+      mean_g1q = mean_gs[:, None, start:end]
+    d_scores_gkq = (weights_gkq * (d_weights_gkq - mean_g1q) * scale).astype(dtype)
     dqs.append(_dot("gdk,gkq->gdq", k_gds[..., :end], d_scores_gkq))
     dks.append(_dot("gkq,gqd->gkd", d_scores_gkq, q_gsd[:, start:end]))
     dvs.append(_dot("gkq,gqd->gkd", weights_gkq.astype(dtype), d_out_gsd[:, start:end]))

@@ -21,7 +21,8 @@ class Layer(nn.Module):
 
   def __init__(self, config: model_lib.ModelConfig):
     super().__init__()
-    d, width, self.head_dim, self.eps = config.d_model, config.n_heads * config.head_dim, config.head_dim, config.norm_eps
+    d, width = config.d_model, config.n_heads * config.head_dim
+    self.head_dim, self.eps = config.head_dim, config.norm_eps
     self.attention_norm = nn.Parameter(torch.ones(d))
     self.qkv = nn.Linear(d, 3 * width, bias=False)
     self.attention_out = nn.Linear(width, d, bias=False)
@@ -97,8 +98,8 @@ class Trainer:
   """A PyTorch train step, with everything that depends on the batch alone made beforehand and not timed."""
 
   def __init__(
-      self, config: model_lib.ModelConfig, optimizer: OptimizerConfig, learning_rate: float, params: Mapping, batch: Mapping,
-      *, device: str, compiled: bool,
+      self, config: model_lib.ModelConfig, optimizer: OptimizerConfig, learning_rate: float, params: Mapping,
+      batch: Mapping, *, device: str, compiled: bool,
   ):  # fmt: skip
     """Args:
       config: shape of the decoder; its kernels and its remat policy are not looked at.

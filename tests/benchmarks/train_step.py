@@ -5,10 +5,10 @@
   JAX_NUM_CPU_DEVICES=2 XLA_FLAGS=--xla_cpu_multi_thread_eigen=false python -m tests.benchmarks.train_step
 
 Ours is `bsm_jax.train`'s own step, over all of JAX's devices; PyTorch's is `tests.benchmarks.torch_decoder`. Before
-anything is timed, both take the same first steps and have to report the same losses, else the comparison is void. A turn
-times a few steps of each; printed are the median seconds of a step (wall clock, and processor time of all cores), and
-the ratio ours / PyTorch's of the same turn: median, least and greatest. PyTorch is given rotary tables, targets and the mask
-for free; ours derives them from the tokens in each step.
+anything is timed, both take the same first steps and have to report the same losses, else the comparison is void. A
+turn times a few steps of each; printed are the median seconds of a step (wall clock, and processor time of all cores),
+and the ratio ours / PyTorch's of the same turn: median, least and greatest. PyTorch is given rotary tables, targets and
+the mask for free; ours derives them from the tokens in each step.
 """
 
 import dataclasses
@@ -138,7 +138,8 @@ def check_losses(ours: list[float], theirs: list[float], dtype: str) -> None:
 
 def compare(ours, theirs, *, turns: int, seconds: float) -> dict:
   """Times both in turns of some `seconds` each, after two turns that do not count."""
-  steps = {name: max(1, round(seconds / measure(side, 2)["wall"])) for name, side in (("ours", ours), ("torch", theirs))}
+  sides = {"ours": ours, "torch": theirs}
+  steps = {name: max(1, round(seconds / measure(side, 2)["wall"])) for name, side in sides.items()}
   found = {"ours": [], "torch": []}
   for turn in range(turns + 2):
     # Who begins changes, as what one leaves behind in caches and clocks may suit the other.
