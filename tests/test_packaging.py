@@ -1,6 +1,7 @@
 """What is installed, what may import what, and the scripts that start everything."""
 
 import ast
+import functools
 import importlib.metadata
 import os
 import pathlib
@@ -224,9 +225,15 @@ def test_quickstart_stops_at_the_stage_that_fails(checkout):
 
 
 def test_tests_are_run_with_the_arguments_given(checkout):
-  done = run_script(checkout / "launch" / "test.sh", "--slow", "-k", "one or two", BSM_VENV=".venv")
+  run = functools.partial(run_script, checkout / "launch" / "test.sh", BSM_VENV=".venv")
+  done = run("--slow", "-k", "one or two")
   assert done.returncode == 0, done.stderr
-  assert calls(checkout) == ["pytest -n 2 --dist worksteal --durations=15 --slow -k one or two"]
+  installed, tested = calls(checkout)
+  assert installed.startswith("pip install") and installed.endswith("launch/requirements_tpu.lock")
+  assert tested == "pytest -n 2 --dist worksteal --durations=15 --slow -k one or two"
+  # The compiler is there now: the second run needs no network.
+  assert run().returncode == 0
+  assert calls(checkout)[2:] == ["pytest -n 2 --dist worksteal --durations=15"]
 
 
 @pytest.mark.parametrize("wrong", [["--ouput=x"], ["x"], ["--out"]])
