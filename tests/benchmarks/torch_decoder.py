@@ -31,7 +31,7 @@ class Layer(nn.Module):
     self.down = nn.Linear(config.d_ff, d, bias=False)
 
   def forward(self, x, cos, sin, mask):
-    """x [b, s, d]; cos and sin [s or b, 1, s, head_dim] by their first axes; mask [b, 1, s, s], None for causal."""
+    """Args: x [b, s, d]; cos and sin [b, 1, s, head_dim]; mask, added to scores, [b, 1, s, s], or None for causal."""
     batch, length, d = x.shape
     y = F.rms_norm(x, (d,), self.attention_norm.to(x.dtype), self.eps)
     q, k, v = self.qkv(y).view(batch, length, 3, -1, self.head_dim).permute(2, 0, 3, 1, 4)

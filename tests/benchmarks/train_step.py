@@ -9,6 +9,9 @@ anything is timed, both take the same first steps and have to report the same lo
 turn times a few steps of each; printed are the median seconds of a step (wall clock, and processor time of all cores),
 and the ratio ours / PyTorch's of the same turn: median, least and greatest. PyTorch is given rotary tables, targets and
 the mask for free; ours derives them from the tokens in each step.
+
+On a machine that others use, PyTorch's threads spin while they wait for one another, which flatters us: set
+OMP_WAIT_POLICY=passive, or compare on one core (--threads=1).
 """
 
 import dataclasses
@@ -33,6 +36,11 @@ from configs import bsm_110m, bsm_270m, miniature
 from data_pipelines import pack
 
 LEARNING_RATE = 1e-4
+# Settings that change what is measured.
+_ENVIRONMENT = (
+    "XLA_FLAGS", "JAX_NUM_CPU_DEVICES", "OMP_WAIT_POLICY", "MALLOC_ARENA_MAX", "MALLOC_MMAP_MAX_",
+    "MALLOC_TRIM_THRESHOLD_", "MALLOC_TOP_PAD_",
+)  # fmt: skip
 CHECKED_STEPS = 3
 # Of losses, relative: both sum in fp32, in different orders; in bf16 they also round in different places.
 TOLERANCE = {"float32": 2e-5, "bfloat16": 1e-2}
@@ -207,7 +215,8 @@ def main(argv: list[str]) -> None:
   machine = {
       "device": jax.devices()[0].device_kind, "devices": jax.device_count(), "cores": len(os.sched_getaffinity(0)),
       "jax": jax.__version__, "torch": torch.__version__, "torch_threads": torch.get_num_threads(),
-      "load": [load, os.getloadavg()], "XLA_FLAGS": os.environ.get("XLA_FLAGS", ""),
+      "load": [load, os.getloadavg()],
+      "environment": {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ},
   }  # fmt: skip
   print(f"\n{machine}")
   if values.json:
