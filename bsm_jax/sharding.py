@@ -1,10 +1,12 @@
 """Where arrays lie: the device mesh, and ordered (regex, PartitionSpec) rules for parameters and optimizer state."""
 
+import collections
 import math
 import re
 from collections.abc import Callable, Sequence
 
 import jax
+import numpy as np
 from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
@@ -16,7 +18,7 @@ RULES: tuple[tuple[str, PartitionSpec], ...] = (
     (r"layers/\d+/(qkv|gate_up)$", PartitionSpec("fsdp", "model")),
     (r"layers/\d+/(attention_out|down)$", PartitionSpec("model", "fsdp")),
     (r"norm$", PartitionSpec()),
-    (r"(^|/)(step|count)$", PartitionSpec()),
+    (r"(^|/)(step|count|skipped|in_a_row)$", PartitionSpec()),
 )
 
 # Adam's moments, wherever optax puts them in its state.
@@ -25,30 +27,60 @@ _MOMENT = re.compile(r"(^|/)(mu|nu)/")
 BATCH_SPEC = PartitionSpec(("data", "fsdp"))
 
 
-def make_mesh(shape: Sequence[int], devices: Sequence[jax.Device] | None = None) -> Mesh:
-  """A mesh with axes `data`, `fsdp`, `model`.
+def make_mesh(
+    shape: Sequence[int], devices: Sequence[jax.Device] | None = None, *, slices: int | None = None
+) -> Mesh:
+  """A mesh with axes `data`, `fsdp`, `model`; of several slices, `data` alone crosses them.
+
+  Between slices is the data centre's network (DCN), tens of times slower than the links inside a slice (ICI). `data`
+  sends the least: gradients, once a step, where `fsdp` gathers weights and `model` sums activations in every layer.
 
   Args:
-    shape: sizes of the three axes; one of them may be -1, for all the devices that are left.
+    shape: sizes of the three axes over all slices; one of them may be -1, for all the devices that are left.
     devices: all of them by default.
+    slices: how many there are; by default as many as the devices say. Devices that name no slices (CPUs) are cut into
+      blocks that follow each other, which are whole hosts if the hosts divide evenly.
 
   Raises:
-    ValueError: the sizes do not multiply to the number of devices.
+    ValueError: the sizes do not multiply to the number of devices, or inner axes would cross slices.
   """
   devices = list(jax.devices() if devices is None else devices)
   sizes = list(shape)
-  known = 1
-  for size in sizes:
-    known *= size if size > 0 else 1
   if len(sizes) != 3 or sizes.count(-1) > 1 or any(s == 0 or s < -1 for s in sizes):
     raise ValueError(f"mesh {tuple(shape)}: give sizes of (data, fsdp, model), at most one of them -1")
   if -1 in sizes:
-    sizes[sizes.index(-1)] = len(devices) // known
-  if sizes[0] * sizes[1] * sizes[2] != len(devices):
+    sizes[sizes.index(-1)] = len(devices) // -math.prod(sizes)
+  if math.prod(sizes) != len(devices):
     raise ValueError(f"mesh {tuple(shape)} over (data, fsdp, model) does not fit {len(devices)} devices")
+  blocks = _slices(devices, slices)
+  if sizes[0] % len(blocks):
+    raise ValueError(
+        f"mesh.data {sizes[0]} is not a multiple of {len(blocks)} slices, which it has to cross: mesh.fsdp x mesh.model"
+        f" must divide the {len(blocks[0])} devices of a slice"
+    )
+  inner = [sizes[0] // len(blocks), *sizes[1:]]
   # An axis of the mesh may be a part of an axis of the chips' torus (fsdp 4 on 16 x 16).
-  placed = mesh_utils.create_device_mesh(sizes, devices, allow_split_physical_axes=True)
-  return Mesh(placed, AXES, axis_types=(AxisType.Auto,) * 3)
+  placed = [mesh_utils.create_device_mesh(inner, block, allow_split_physical_axes=True) for block in blocks]
+  return Mesh(np.concatenate(placed), AXES, axis_types=(AxisType.Auto,) * 3)
+
+
+def _slices(devices: list[jax.Device], count: int | None) -> list[list[jax.Device]]:
+  """The devices of each slice; see `make_mesh`."""
+  by_index = collections.defaultdict(list)
+  for device in devices:
+    # CPUs of one process and single devices of a topology have no slice at all.
+    by_index[getattr(device, "slice_index", 0)].append(device)
+  found = [by_index[index] for index in sorted(by_index)]
+  if len(found) == 1 and count:
+    if len(devices) % count:
+      raise ValueError(f"{len(devices)} devices do not divide into {count} slices")
+    size = len(devices) // count
+    return [devices[start : start + size] for start in range(0, len(devices), size)]
+  if count not in (None, len(found)):
+    raise ValueError(f"mesh of {count} slices: the devices belong to {len(found)}")
+  if len({len(block) for block in found}) > 1:
+    raise ValueError(f"mesh over slices of different size: {[len(block) for block in found]} devices")
+  return found
 
 
 def spec_for(path: str, rules: Sequence[tuple[str, PartitionSpec]] = RULES) -> PartitionSpec:
@@ -105,6 +137,42 @@ def tree_shardings(tree, mesh: Mesh, rules: Sequence[tuple[str, PartitionSpec]] 
 def batch_sharding(mesh: Mesh) -> NamedSharding:
   """Rows of a batch, spread over `data` and `fsdp`."""
   return NamedSharding(mesh, BATCH_SPEC)
+
+
+def describe(state, mesh: Mesh) -> str:
+  """A table of where parameters and their moments lie, for a reader: each parameter in one line.
+
+  Layers that lie alike share a line, whose bytes are of them all.
+
+  Args:
+    state: a train state, or its shapes; what is neither a parameter nor a moment of one is left out.
+    mesh: the devices.
+
+  Returns:
+    for each parameter its shape, dtype, PartitionSpec and bytes a device; dtype, PartitionSpec and bytes a device of
+    its two moments together; sums in the last line.
+  """
+  known = collections.defaultdict(dict)  # Parameter -> "params", "mu", "nu" -> (shape, dtype, spec, bytes).
+  for (path, leaf), place in zip(jax.tree.leaves_with_path(state), jax.tree.leaves(tree_shardings(state, mesh))):
+    if match := re.fullmatch(r"(?:.*/)?(params|mu|nu)/(.+)", _name(path)):
+      size = math.prod(place.shard_shape(leaf.shape)) * leaf.dtype.itemsize
+      known[match[2]][match[1]] = (str(leaf.shape), leaf.dtype.name, str(tuple(place.spec)).replace("'", ""), size)
+  alike = collections.defaultdict(list)  # (Parameter with its layer left open, what is known of it) -> its layers.
+  for name, places in known.items():
+    layer = re.match(r"layers/(\d+)", name)
+    open_name = re.sub(r"^layers/\d+", "layers/{}", name)
+    alike[open_name, *(places[kind] for kind in ("params", "mu", "nu"))].append(layer[1] if layer else "")
+  rows, sums = [("parameter", "shape", "dtype", "placed", "bytes", "moments", "placed", "bytes")], [0, 0]
+  for (open_name, (*what, size), *of_moments), layers in alike.items():
+    name = open_name.format("..".join(dict.fromkeys((layers[0], layers[-1]))))
+    sizes = [len(layers) * size, len(layers) * sum(moment[3] for moment in of_moments)]
+    sums = [total + size for total, size in zip(sums, sizes)]
+    dtypes, specs = (", ".join(dict.fromkeys(moment[k] for moment in of_moments)) for k in (1, 2))
+    rows.append((name, *what, f"{sizes[0]:,}", dtypes, specs, f"{sizes[1]:,}"))
+  rows.append(("on a device", "", "", "", f"{sums[0]:,}", "", "", f"{sums[1]:,}"))
+  columns = [("<<<<><<>"[k], max(map(len, column))) for k, column in enumerate(zip(*rows))]
+  lines = ["  ".join(f"{cell:{side}{width}}" for cell, (side, width) in zip(row, columns)) for row in rows]
+  return "\n".join(["mesh " + " x ".join(f"{axis} {size}" for axis, size in mesh.shape.items()), *lines])
 
 
 def shard_attention(attend: Callable, feature_major: bool, mesh: Mesh) -> Callable:

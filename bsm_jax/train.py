@@ -1,84 +1,87 @@
 """Trains a model through all its rounds: `python -m bsm_jax.train --config=configs/bsm_110m.py --workdir=DIR`.
 
 Run the same command again to continue where it stopped; when the run is finished it says so. `--config.KEY=VALUE`
-overrides a setting (an unknown key is an error).
+overrides a setting (an unknown key is an error). On several hosts, start it on each with `--multihost` and a
+`--workdir` that all of them share; the number of hosts and the mesh may change from one start to the next.
 
-The run directory holds `config.json`, `checkpoints/`, `metrics.jsonl`, `tensorboard/`.
+The run directory holds `config.json`, `checkpoints/`, `metrics.jsonl`, `tensorboard/`. The process ends with 0 when the
+run is finished, with 130 when a signal stopped it, and with 1 after an error.
 """
 
 import contextlib
+import dataclasses
 import json
 import logging
 import os
 import signal
 import sys
 import time
+import traceback
 
 import jax
 import numpy as np
 from absl import app, flags
 from absl import logging as absl_logging
 from etils import epath
+from jax.experimental import multihost_utils
 from ml_collections import ConfigDict, config_flags
-from tqdm.auto import tqdm
 
 import bsm_jax
 from bsm_jax import model as model_lib
-from bsm_jax import sharding, tokenizer
+from bsm_jax import multihost, sharding, tokenizer
 from bsm_jax.input import loader, mixture, rows
 from bsm_jax.training import checkpoint as checkpoint_lib
 from bsm_jax.training import metrics as metrics_lib
 from bsm_jax.training import program as program_lib
+from bsm_jax.training import progress
 from bsm_jax.training import step as step_lib
 from bsm_jax.training.program import ConfigError
 
 _log = logging.getLogger("bsm_jax")
 
 
-class Stop:
-  """Turns SIGINT and SIGTERM into a wish to stop after the step in progress; a second one stops at once."""
+class UnstableError(RuntimeError):
+  """Too many steps in a row had to be thrown away; the message names the rows and the remedies."""
 
-  def __init__(self):
-    self.wanted = False
 
-  def _handle(self, number, frame):
+# Errors whose message says all that a user needs.
+_EXPLAINED = (
+    ConfigError, rows.RowsError, loader.DataStalledError, checkpoint_lib.CheckpointError, UnstableError, OSError,
+    multihost.JoinError,
+)  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+  """Where a run stands: its train state, and whether nothing is left to do."""
+
+  state: dict
+  finished: bool
+
+
+@contextlib.contextmanager
+def answering_signals(stop: loader.Stop):
+  """SIGINT and SIGTERM set `stop.wanted`; a second one stops at once."""
+
+  def answer(number, frame):
     del frame
-    if self.wanted:
+    if stop.wanted:
       raise KeyboardInterrupt
-    self.wanted = True
-    name = signal.Signals(number).name
-    _log.warning("%s: stopping after this step, with a checkpoint; once more stops at once", name)
+    stop.wanted = True
+    _log.warning("%s: stopping after a step, with a checkpoint; once more stops at once", signal.Signals(number).name)
 
-  @contextlib.contextmanager
-  def installed(self):
-    before = {number: signal.signal(number, self._handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-      yield self
-    finally:
-      for number, handler in before.items():
-        signal.signal(number, handler)
-
-
-class Throughput:
-  """Tokens/s over the time spent training: evaluation, checkpoints and compilation stop the clock."""
-
-  def __init__(self):
-    self.restart()
-
-  def restart(self) -> None:
-    self._seconds, self._steps, self._since = 0.0, 0, time.perf_counter()
-
-  @contextlib.contextmanager
-  def paused(self):
-    self._seconds += time.perf_counter() - self._since
+  before = {number: signal.signal(number, answer) for number in (signal.SIGINT, signal.SIGTERM)}
+  try:
     yield
-    self._since = time.perf_counter()
+  finally:
+    for number, handler in before.items():
+      signal.signal(number, handler)
 
-  def count(self) -> None:
-    self._steps += 1
 
-  def steps_per_second(self) -> float:
-    return self._steps / max(self._seconds + time.perf_counter() - self._since, 1e-9)
+# Settings that say how a run is computed, not what.
+_MAY_CHANGE = (
+    "data.root", "data.prefetch", "data.stall_seconds", "model.attention", "model.blocks", "model.scan", "model.remat",
+)  # fmt: skip
 
 
 def _check_resume(meta: dict, current: dict) -> None:
@@ -92,9 +95,7 @@ def _check_resume(meta: dict, current: dict) -> None:
   for key in ("model", "data", "rounds", "optimizer", "seed"):
     before, now = (_flatten(c.get(key), key) for c in (saved, current))
     for name in sorted(before.keys() | now.keys()):
-      if name in ("data.root", "data.prefetch", "model.attention", "model.blocks", "model.scan", "model.remat"):
-        continue
-      if before.get(name) != now.get(name):
+      if name not in _MAY_CHANGE and before.get(name) != now.get(name):
         differences.append(f"  {name}: {before.get(name)!r} in the checkpoint, {now.get(name)!r} now")
   if differences:
     raise ConfigError(
@@ -109,14 +110,19 @@ def _flatten(value, prefix: str) -> dict:
   return {name: leaf for key, part in value.items() for name, leaf in _flatten(part, f"{prefix}.{key}").items()}
 
 
-def train(config: ConfigDict, workdir: str) -> dict:
+def train(
+    config: ConfigDict, workdir: str, *, profile: tuple[int, int] | None = None, wandb_project: str | None = None
+) -> Outcome:
   """Runs, or continues, all rounds of `config` in `workdir`.
 
-  Returns:
-    the train state at the end (at the stop, if a signal asked for one).
+  Args:
+    config: see `configs/bsm_110m.py`.
+    workdir: the run directory, shared by all hosts.
+    profile: first and last step of which a profile is written to `workdir/profile`.
+    wandb_project: of Weights & Biases.
 
   Raises:
-    ConfigError, RowsError, CheckpointError: see the message.
+    ConfigError, RowsError, DataStalledError, CheckpointError, UnstableError: see the message.
   """
   # --- The config becomes plain objects; from here on nobody sees the ConfigDict.
   if not config.data.root:
@@ -124,7 +130,7 @@ def train(config: ConfigDict, workdir: str) -> dict:
   root, context, batch_size = config.data.root, config.data.context, config.data.batch_size
   mesh = sharding.make_mesh((config.mesh.data, config.mesh.fsdp, config.mesh.model))
   program = program_lib.make_program(config, mesh)
-  model, plan = program.model, program.plan
+  model, plan, first_host = program.model, program.plan, jax.process_index() == 0
   settings = json.loads(config.to_json_best_effort())
   workdir = epath.Path(workdir)
   workdir.mkdir(parents=True, exist_ok=True)
@@ -134,13 +140,18 @@ def train(config: ConfigDict, workdir: str) -> dict:
   validation = {
       name: rows.open_row_set(root, name, "valid", context=context) for name in config.eval.row_sets
   }
-  batches = loader.TrainBatches(rows_of_run, batch_size, program.batch_sharding, prefetch=config.data.prefetch)
+  batches = loader.TrainBatches(
+      rows_of_run, batch_size, program.batch_sharding, prefetch=config.data.prefetch,
+      stall_seconds=config.data.stall_seconds,
+  )  # fmt: skip
+  stop = loader.Stop()
 
   # --- Model and steps, which compile at their first call.
   n_params = model_lib.count_params(program.abstract_state["params"])
-  _log.info("%s parameters (%.1fM)", f"{n_params:,}", n_params / 1e6)
-  _log.info("%d device(s) of kind %s, mesh %s\n%s", jax.device_count(), jax.devices()[0].device_kind,
-               dict(mesh.shape), plan.describe())
+  _log.info("%s parameters (%.1fM)\n%s", f"{n_params:,}", n_params / 1e6,
+            sharding.describe(program.abstract_state, mesh))
+  _log.info("%d device(s) of kind %s on %d host(s), mesh %s\n%s", jax.device_count(), jax.devices()[0].device_kind,
+            jax.process_count(), dict(mesh.shape), plan.describe())
 
   # --- A fresh state, or the newest checkpoint.
   checkpointer = checkpoint_lib.Checkpointer(
@@ -158,56 +169,92 @@ def train(config: ConfigDict, workdir: str) -> dict:
     for number, name in enumerate(rows_of_run.mixture.row_sets):
       interval[number] = restored.data["interval"].get(name, 0.0)
     _log.info("continuing at step %d of %d", start_step, plan.total_steps)
-  if start_step >= plan.total_steps:
+  lines = [line for line in metrics_lib.read_metrics(workdir) if line["step"] <= start_step] if first_host else []
+  # A stop in the middle of an evaluation left it to this start. What host 0 read is what counts.
+  evaluated = bool(multihost_utils.broadcast_one_to_all(
+      np.array(any(line["kind"] == "valid" and line["step"] == start_step for line in lines))
+  ))  # fmt: skip
+  if start_step >= plan.total_steps and (evaluated or not validation):
     _log.info("this run is finished: %d steps, checkpoint in %s", start_step, checkpointer.folder)
     checkpointer.close()
-    return state
-  if jax.process_index() == 0:
+    batches.close()
+    return Outcome(state, finished=True)
+  if first_host:
     (workdir / "config.json").write_text(json.dumps(settings, indent=2) + "\n")
-  writer = metrics_lib.MetricsWriter(workdir, start_step=start_step)
+  writer = metrics_lib.MetricsWriter(workdir, lines, settings=settings, wandb_project=wandb_project)
+  goodput, clock = progress.Goodput(lines), progress.Clock()
+  writer.write(start_step, {"kind": "start", "time": time.time(), "hosts": jax.process_count(),
+                            "devices": jax.device_count(), "version": bsm_jax.__version__})
 
   # --- What the figures are counted against.
   peak, peak_source = metrics_lib.peak_flops(jax.devices()[0], model.dtype)
   _log.info("MFU counts against %.3g FLOP/s a device (%s)", peak, peak_source)
   flops = {causal: metrics_lib.flops_per_token(model, context, causal=causal) for causal in (True, False)}
 
-  def evaluate(step: int, params) -> None:
+  def eval_is_due(step: int) -> bool:
+    return bool(validation) and (step in plan.starts or step % config.eval.every_steps == 0)
+
+  def evaluate(step: int, params) -> bool:
+    """Writes the validation losses; False if a host wanted to stop before they were complete."""
     values = {"kind": "valid", "round": plan.rounds[plan.round_number(max(step - 1, 0))].name}
     for name, row_set in validation.items():
       table = np.zeros((2, len(step_lib.CLASSES)))
-      for tokens in loader.validation_batches(
+      for batch in loader.validation_batches(
           row_set, config.eval.batch_size, config.eval.row_sets[name], program.batch_sharding
       ):
-        table += np.asarray(program.eval_step(params, tokens))
+        flags_b = stop.flags(config.eval.batch_size, program.batch_sharding)
+        of_batch = program.eval_step(params, batch | {"stop": flags_b})
+        if of_batch["stop"]:
+          _log.warning("stopping in the middle of the evaluation of step %d, which the next start repeats", step)
+          return False
+        table += np.asarray(of_batch["table"])
       values |= metrics_lib.table_metrics(f"valid/{name}", table)
     writer.write(step, values)
     shown = {k.removeprefix("valid/"): v for k, v in values.items() if k.endswith(tuple(step_lib.CLASSES[1:]))}
     _log.info("step %d, bits per residue: %s", step, "  ".join(f"{k} {v:.3f}" for k, v in shown.items()))
+    return True
 
-  def log(step: int, metrics) -> None:
-    """Adds a finished step to the interval; ends the interval when it is due. Waits for the step's result."""
-    interval[:] += np.asarray(metrics["table"])
-    if step % config.log_every_steps and step != plan.total_steps:
-      return
-    rate = throughput.steps_per_second() * plan.tokens_per_step
-    number = plan.round_number(step - 1)
-    values = {
-        "kind": "train",
-        "round": plan.rounds[number].name,
-        "loss": float(interval[:, 0].sum() / max(interval[:, 1].sum(), 1.0)),
-        "grad_norm": float(metrics["grad_norm"]),
-        "lr": float(plan.learning_rate(step - 1)),
-        "tokens": step * plan.tokens_per_step,
-        "tokens_per_second": rate,
-        "mfu": rate * flops[True] / (peak * jax.device_count()),
-        "mfu_full_attention": rate * flops[False] / (peak * jax.device_count()),
-    }
-    for name, table in zip(rows_of_run.mixture.row_sets, interval):
-      values |= metrics_lib.table_metrics(f"train/{name}", table)
-    writer.write(step, values)
-    bar.set_postfix_str(f"{values['round']} loss {values['loss']:.3f} {rate:,.0f} tok/s MFU {values['mfu']:.1%}")
-    interval[:] = 0.0
-    throughput.restart()
+  def finish(step: int, metrics) -> bool:
+    """Waits for a step's result, adds it to the interval, ends that when it is due; True if a host wants to stop."""
+    metrics = jax.device_get(metrics)
+    interval[:] += metrics["table"]
+    if metrics["skipped"]:
+      worst = ", ".join(rows_of_run.row_id(int(row)) for row in metrics["worst_rows"])
+      what = f"loss {metrics['loss']:.4g}, gradient norm {metrics['grad_norm']:.4g}; greatest losses in rows {worst}"
+      _log.warning("step %d skipped: %s", step, what)
+      if metrics["in_a_row"] >= config.guard.max_in_a_row:
+        raise UnstableError(
+            f"steps {step - int(metrics['in_a_row']) + 1} to {step} had to be skipped, the last one with {what}.\nLook"
+            " at these rows (python -m data_pipelines.inspect); lower the round's learning rate; or, if the data are as"
+            " they should be, raise guard.spike_factor. No skipped step has touched the parameters in the checkpoint."
+        )
+    if step % config.log_every_steps == 0 or step == plan.total_steps:
+      rate = clock.steps / clock.seconds() * plan.tokens_per_step
+      values = {
+          "kind": "train",
+          "round": plan.rounds[plan.round_number(step - 1)].name,
+          "loss": progress.interval_loss(interval),
+          "grad_norm": float(metrics["grad_norm"]),
+          "lr": float(metrics["lr"]),
+          "skipped": int(metrics["skipped_in_all"]),
+          "tokens": step * plan.tokens_per_step,
+          "seconds": clock.seconds(),
+          "tokens_per_second": rate,
+          "tokens_per_second_per_device": rate / jax.device_count(),
+          "mfu": rate * flops[True] / (peak * jax.device_count()),
+          "mfu_full_attention": rate * flops[False] / (peak * jax.device_count()),
+          "data_wait_share": clock.waited_share(),
+          "goodput": goodput.add(clock.seconds()),
+      }
+      for name, table in zip(rows_of_run.mixture.row_sets, interval):
+        values |= metrics_lib.table_metrics(f"train/{name}", table)
+      writer.write(step, values)
+      if first_host:
+        seconds_left = (plan.total_steps - step) * plan.tokens_per_step / rate
+        _log.info("%s", progress.line(step, plan.total_steps, values, seconds_left))
+      interval[:] = 0.0
+      clock.restart()
+    return bool(metrics["stop"])
 
   def snapshot(step: int) -> checkpoint_lib.Checkpoint:
     by_name = dict(zip(rows_of_run.mixture.row_sets, interval.tolist()))
@@ -223,61 +270,109 @@ def train(config: ConfigDict, workdir: str) -> dict:
     return checkpoint_lib.Checkpoint(step, state, data, meta)
 
   # --- The loop: step k is dispatched before step k - 1's metrics are read, so the device never waits for the host.
-  stop, pending = Stop(), None
-  throughput = Throughput()
-  bar = tqdm(total=plan.total_steps, initial=start_step, unit="step", dynamic_ncols=True, mininterval=1.0,
-             disable=jax.process_index() != 0)
-  with stop.installed(), bar, contextlib.closing(checkpointer), contextlib.closing(writer):
-    if start_step == 0 and config.eval.row_sets:
-      evaluate(0, state["params"])
-    throughput.restart()
-    for step in range(start_step + 1, plan.total_steps + 1):
-      state, metrics = program.train_step(state, next(batches))
-      throughput.count()
-      if pending is not None:
-        log(*pending)
+  pending, stopping, step = None, False, start_step
+  with (
+      answering_signals(stop), contextlib.closing(checkpointer), contextlib.closing(writer),
+      contextlib.closing(batches), _profiling(workdir, profile) as profile_step,
+  ):  # fmt: skip
+    if not evaluated and eval_is_due(start_step):
+      stopping = not evaluate(start_step, state["params"])
+    while step < plan.total_steps and not stopping:
+      step += 1
+      profile_step(step)
+      with clock.waiting():
+        batch = next(batches)
+      state, metrics = program.train_step(state, batch | {"stop": stop.flags(batch_size, program.batch_sharding)})
+      if step == start_step + 1:
+        clock.restart()  # It compiled until now.
+      clock.count()
+      stopping = pending is not None and finish(*pending)
       pending = step, metrics
-      bar.update()
-      last = step == plan.total_steps or stop.wanted
       round_ends = step in plan.starts
-      if config.eval.row_sets and (round_ends or step % config.eval.every_steps == 0):
-        log(*pending)
+      if stopping or eval_is_due(step) or round_ends or checkpointer.due(step):
+        stopping |= finish(*pending)
         pending = None
-        with throughput.paused():
-          evaluate(step, state["params"])
-      if last or round_ends or checkpointer.due(step):
-        if pending is not None:
-          log(*pending)
-          pending = None
-        with throughput.paused():
-          checkpointer.save(snapshot(step), force=last or round_ends)
-      if stop.wanted:
-        break
-  if stop.wanted and step < plan.total_steps:
+        with clock.paused():
+          if eval_is_due(step) and not stopping:
+            stopping = not evaluate(step, state["params"])
+          checkpointer.save(snapshot(step), force=stopping or round_ends)
+  if stopping:
     _log.warning("stopped at step %d of %d; run the same command to continue", step, plan.total_steps)
-  return state
+  return Outcome(state, finished=not stopping)
+
+
+@contextlib.contextmanager
+def _profiling(workdir: epath.Path, steps: tuple[int, int] | None):
+  """Gives a function to call before each step, which begins and ends the profile."""
+  running = False
+
+  def before(step: int) -> None:
+    nonlocal running
+    if steps is not None and step == steps[0]:
+      jax.profiler.start_trace(str(workdir / "profile"))
+      running = True
+    elif running and step == steps[1] + 1:
+      end()
+
+  def end() -> None:
+    nonlocal running
+    running = False
+    jax.profiler.stop_trace()
+    _log.info("profile of steps %d to %d in %s", *steps, workdir / "profile")
+
+  try:
+    yield before
+  finally:
+    if running:
+      end()
+
+
+def _parse_profile(text: str | None) -> tuple[int, int] | None:
+  if text is None:
+    return None
+  first, _, last = text.partition(":")
+  if not (first.isdigit() and last.isdigit() and 0 < int(first) <= int(last)):
+    raise app.UsageError(f"--profile={text}: give the first and the last step, as 20:25")
+  return int(first), int(last)
 
 
 def main(argv) -> None:
   if len(argv) > 1:
     raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
-  config, workdir = flags.FLAGS.config, flags.FLAGS.workdir
+  args = flags.FLAGS
+  profile = _parse_profile(args.profile)
   # Our own lines; Orbax and others log a page a checkpoint at this level.
   absl_logging.set_verbosity(absl_logging.WARNING)
-  _log.setLevel(logging.INFO)
   try:
-    state = train(config, workdir)
-  except (ConfigError, rows.RowsError, checkpoint_lib.CheckpointError) as error:
-    sys.exit(f"error: {error}")
-  total = program_lib.schedule(config).total_steps
-  if int(state["step"]) < total:
+    if args.multihost or args.coordinator:
+      multihost.join(args.coordinator, args.num_hosts, args.host, args.heartbeat_seconds)
+    _log.setLevel(logging.INFO if jax.process_index() == 0 else logging.WARNING)
+    outcome = train(args.config, args.workdir, profile=profile, wandb_project=args.wandb_project)
+  except Exception as error:
+    if not isinstance(error, _EXPLAINED):
+      traceback.print_exc()
+    print(f"error: {error}", file=sys.stderr, flush=True)
+    # At once: a thread that hangs in a read, or hosts that wait for this one, would keep the process alive.
+    os._exit(1)
+  if not outcome.finished:
     sys.exit(130)
-  print(f"Trained {total} steps in {workdir}. Next, draw its curves:\n  python -m bsm_jax.report --workdir={workdir}")
+  if jax.process_index() == 0:
+    total = program_lib.schedule(args.config).total_steps
+    print(f"Trained {total} steps in {args.workdir}. Next, draw its curves:\n"
+          f"  python -m bsm_jax.report --workdir={args.workdir}")
 
 
 if __name__ == "__main__":
   config_flags.DEFINE_config_file("config", None, "The run's config file.", lock_config=True)
-  flags.DEFINE_string("workdir", None, "Run directory; made if absent, continued if not.")
+  flags.DEFINE_string("workdir", None, "Run directory, local or gs://; made if absent, continued if not.")
+  flags.DEFINE_bool("multihost", False, "Join the other hosts; Cloud TPU, GKE, Slurm and Open MPI say who they are.")
+  flags.DEFINE_string("coordinator", None, "HOST:PORT of host 0, where the cluster does not say.")
+  flags.DEFINE_integer("num_hosts", None, "Number of hosts, likewise.", lower_bound=1)
+  flags.DEFINE_integer("host", None, "Number of this host, from 0, likewise.", lower_bound=0)
+  flags.DEFINE_integer("heartbeat_seconds", 100, "A host silent for so long is taken for dead; all others end.",
+                       lower_bound=1)
+  flags.DEFINE_string("profile", None, "First and last step of a profile, as 20:25.")
+  flags.DEFINE_string("wandb_project", None, "Show the run in this project of Weights & Biases as well.")
   flags.mark_flags_as_required(["config", "workdir"])
   os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
   app.run(main)

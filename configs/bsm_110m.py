@@ -36,6 +36,7 @@ def get_config() -> ConfigDict:
   config.data.batch_size = 4096  # Rows in a global batch.
   config.data.attend_across_documents = False
   config.data.prefetch = 4  # Batches read ahead by each host.
+  config.data.stall_seconds = 600.0  # A host that waits longer for a batch gives up: a restart is better than a hang.
 
   # Rounds run in the order of their names. Weights count tokens; a row set of weight 0 is left out.
   config.rounds = ConfigDict()
@@ -76,6 +77,10 @@ def get_config() -> ConfigDict:
   config.optimizer.b1, config.optimizer.b2, config.optimizer.eps = 0.9, 0.95, 1e-8
   config.optimizer.weight_decay = 0.1
   config.optimizer.clip_norm = 1.0
+  config.guard = ConfigDict()  # Steps that are thrown away; see bsm_jax.training.step.GuardConfig.
+  config.guard.spike_factor = 20.0  # Gradient norms beyond this multiple of the running mean; 0: none.
+  config.guard.window = 100  # Steps of the running mean.
+  config.guard.max_in_a_row = 10  # So many in a row end the run.
   config.accumulation = 1  # Microbatches in a step; the result does not depend on it.
 
   config.mesh = ConfigDict()

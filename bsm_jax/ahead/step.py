@@ -5,7 +5,6 @@ import re
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
@@ -69,21 +68,14 @@ def device_kind(mesh: Mesh) -> str:
 
 
 def make_mesh(config: ConfigDict, devices: tuple[jax.Device, ...], num_slices: int = 1) -> Mesh:
-  """The config's mesh; of several slices the first axis, `data`, crosses them.
+  """The config's mesh (`sharding.make_mesh`).
 
   Raises:
     ConfigError: the mesh does not fit the devices.
   """
-  shape = [config.mesh.data, config.mesh.fsdp, config.mesh.model]
+  shape = (config.mesh.data, config.mesh.fsdp, config.mesh.model)
   try:
-    if num_slices == 1:
-      return sharding.make_mesh(shape, devices)
-    if shape[0] > 0 and shape[0] % num_slices:
-      raise ConfigError(f"mesh.data {shape[0]} is not a multiple of {num_slices} slices, which it has to cross")
-    shape[0] = shape[0] // num_slices if shape[0] > 0 else -1
-    slices = [[d for d in devices if d.slice_index == k] for k in range(num_slices)]
-    inner = [sharding.make_mesh(shape, members) for members in slices]
-    return Mesh(np.concatenate([m.devices for m in inner]), inner[0].axis_names, axis_types=inner[0].axis_types)
+    return sharding.make_mesh(shape, devices, slices=num_slices)
   except (ValueError, NotImplementedError) as error:
     raise ConfigError(f"mesh (data, fsdp, model) over {len(devices)} devices: {error}") from error
 

@@ -5,6 +5,7 @@ A checkpoint is a composite of `state` (step, params, opt_state), `data` (JSON: 
 there, so a run killed at any moment finds its previous checkpoint.
 """
 
+import contextlib
 import dataclasses
 from typing import Any
 
@@ -33,7 +34,12 @@ class Checkpointer:
     """Args: folder for the checkpoints; steps between them; how many to keep."""
     self.folder = epath.Path(folder)
     options = ocp.CheckpointManagerOptions(
-        save_interval_steps=every_steps, max_to_keep=keep, enable_async_checkpointing=True, create=True
+        save_interval_steps=every_steps,
+        max_to_keep=keep,
+        enable_async_checkpointing=True,
+        create=True,
+        # What a kill in the middle of a write left behind would fill the disk in time.
+        cleanup_tmp_directories=True,
     )
     self._manager = ocp.CheckpointManager(self.folder.resolve(), options=options)
 
@@ -46,6 +52,9 @@ class Checkpointer:
 
     Returns:
       whether a checkpoint is being written.
+
+    Raises:
+      CheckpointError: it, or the one before it, cannot be written.
     """
     if force and self._manager.latest_step() == checkpoint.step:
       return False
@@ -54,7 +63,21 @@ class Checkpointer:
         data=ocp.args.JsonSave(checkpoint.data),
         meta=ocp.args.JsonSave(checkpoint.meta),
     )
-    return self._manager.save(checkpoint.step, args=items, force=force)
+    with self._writing():
+      return self._manager.save(checkpoint.step, args=items, force=force)
+
+  @contextlib.contextmanager
+  def _writing(self):
+    """Turns whatever the storage says into a CheckpointError."""
+    try:
+      yield
+    except Exception as error:
+      complete = self._manager.all_steps(read=True)
+      newest = f"the newest complete one is of step {max(complete)}" if complete else "there is no complete one yet"
+      raise CheckpointError(
+          f"a checkpoint cannot be written to {self.folder}: {error}\nNothing before it is lost: {newest}. Free space"
+          " or mend the storage, then run the same command."
+      ) from error
 
   def latest_step(self) -> int | None:
     """Step of the newest complete checkpoint."""
@@ -63,29 +86,41 @@ class Checkpointer:
   def meta(self) -> dict:
     """The JSON `meta` of the newest checkpoint."""
     step = self._require_step()
-    return self._manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore())).meta
+    return self._read(step, ocp.args.Composite(meta=ocp.args.JsonRestore())).meta
+
+  def _read(self, step: int, items: ocp.args.Composite):
+    try:
+      return self._manager.restore(step, args=items)
+    except Exception as error:
+      others = ", ".join(str(s) for s in self._manager.all_steps() if s != step) or "none"
+      raise CheckpointError(
+          f"the checkpoint of step {step} in {self.folder} cannot be read: {error}\nMove its folder away to continue"
+          f" from an older one (steps: {others})."
+      ) from error
 
   def restore(self, abstract_state) -> Checkpoint:
     """The newest checkpoint, laid out on devices as `abstract_state` (ShapeDtypeStructs with shardings) says.
 
     Raises:
-      CheckpointError: there is none.
+      CheckpointError: there is none, or it cannot be read.
     """
     step = self._require_step()
     items = ocp.args.Composite(
         state=ocp.args.StandardRestore(abstract_state), data=ocp.args.JsonRestore(), meta=ocp.args.JsonRestore()
     )
-    restored = self._manager.restore(step, args=items)
+    restored = self._read(step, items)
     return Checkpoint(step, restored.state, restored.data, restored.meta)
 
   def wait(self) -> None:
-    """Blocks until everything handed to `save` is on disk."""
-    self._manager.wait_until_finished()
+    """Blocks until everything handed to `save` is on disk. Raises CheckpointError if it cannot be."""
+    with self._writing():
+      self._manager.wait_until_finished()
 
   def close(self) -> None:
-    """Waits for the background writer and stops it."""
-    self._manager.wait_until_finished()
-    self._manager.close()
+    """Waits for the background writer and stops it. Raises CheckpointError if it could not write."""
+    with self._writing():
+      self._manager.wait_until_finished()
+      self._manager.close()
 
   def _require_step(self) -> int:
     step = self._manager.latest_step()

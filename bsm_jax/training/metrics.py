@@ -4,7 +4,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -61,37 +61,74 @@ def table_metrics(prefix: str, table: np.ndarray) -> dict[str, float]:
 
 
 class MetricsWriter:
-  """`metrics.jsonl` and TensorBoard events of a run directory; only the first host writes."""
+  """`metrics.jsonl`, TensorBoard events and, on request, Weights & Biases; only the first host writes."""
 
-  def __init__(self, workdir: str | os.PathLike, *, start_step: int):
-    """Opens the files; lines beyond `start_step` are dropped: a killed run wrote them after its last checkpoint."""
-    self._lines = None
-    if jax.process_index() != 0:
+  def __init__(
+      self,
+      workdir: str | os.PathLike,
+      lines: Sequence[Mapping],
+      *,
+      settings: Mapping | None = None,
+      wandb_project: str | None = None,
+  ):
+    """Opens the files.
+
+    Args:
+      workdir: the run directory, local or `gs://`.
+      lines: those of `metrics.jsonl` to keep; what a killed run wrote after its last checkpoint is not among them.
+      settings: the run's config, for Weights & Biases.
+      wandb_project: where the run is shown, under the name of its directory; None: nowhere.
+    """
+    self._writes = jax.process_index() == 0
+    if not self._writes:
       return
     from tensorboardX import SummaryWriter  # Slow to import; other hosts do without.
 
     self._path = epath.Path(workdir) / "metrics.jsonl"
-    kept = [line for line in read_metrics(workdir) if line["step"] <= start_step]
+    self._text = "".join(json.dumps(line) + "\n" for line in lines)
     partial = self._path.with_suffix(".jsonl.tmp")
-    partial.write_text("".join(json.dumps(line) + "\n" for line in kept))
+    partial.write_text(self._text)
     partial.replace(self._path)
-    self._lines = self._path.open("a")
-    self._events = SummaryWriter(str(epath.Path(workdir) / "tensorboard"), purge_step=start_step + 1)
+    # Objects of a bucket cannot grow: there, every write is of the whole.
+    self._file = None if "://" in str(self._path) else self._path.open("a")
+    kept = max((line["step"] for line in lines), default=0)
+    self._events = SummaryWriter(str(epath.Path(workdir) / "tensorboard"), purge_step=kept + 1)
+    self._wandb = None
+    if wandb_project:
+      import wandb  # Optional: in no extra of ours but `wandb`.
+
+      name = epath.Path(workdir).name
+      self._wandb = wandb.init(
+          project=wandb_project, id=name, name=name, resume="allow", config=dict(settings or {}),
+          dir=None if "://" in str(workdir) else str(workdir),
+      )  # fmt: skip
 
   def write(self, step: int, values: Mapping[str, float | str]) -> None:
-    """One line of JSON, and every number as a TensorBoard scalar."""
-    if self._lines is None:
+    """A line of JSON, and scalars of TensorBoard and Weights & Biases; what is no finite number is left out of all."""
+    if not self._writes:
       return
-    self._lines.write(json.dumps({"step": step, **values}) + "\n")
-    self._lines.flush()
-    for name, value in values.items():
-      if not isinstance(value, str):
-        self._events.add_scalar(name, value, step)
+    values = {name: value for name, value in values.items() if isinstance(value, str) or math.isfinite(value)}
+    line = json.dumps({"step": step, **values}) + "\n"
+    if self._file is not None:
+      self._file.write(line)
+      self._file.flush()
+    else:
+      self._text += line
+      self._path.write_text(self._text)
+    numbers = {name: value for name, value in values.items() if not isinstance(value, str)}
+    for name, value in numbers.items():
+      self._events.add_scalar(name, value, step)
+    if self._wandb is not None:
+      self._wandb.log(numbers, step=step)
 
   def close(self) -> None:
-    if self._lines is not None:
-      self._lines.close()
-      self._events.close()
+    if not self._writes:
+      return
+    if self._file is not None:
+      self._file.close()
+    self._events.close()
+    if self._wandb is not None:
+      self._wandb.finish()
 
 
 def read_metrics(workdir: str | os.PathLike) -> list[dict]:

@@ -50,7 +50,7 @@ class Program:
     mesh: the devices.
     init: `init() -> state`, jitted; fresh train state, placed.
     train_step: `train_step(state, batch) -> (state, metrics)`, jitted, the state donated; see `make_train_step`.
-    eval_step: `eval_step(params, tokens) -> table`, jitted; see `make_eval_step`.
+    eval_step: `eval_step(params, batch) -> metrics`, jitted; see `make_eval_step`.
     abstract_state: the train state as `jax.ShapeDtypeStruct`s with their shardings.
     abstract_batch: a global batch, likewise.
   """
@@ -105,7 +105,7 @@ def make_program(config: ConfigDict, mesh: Mesh) -> Program:
   model, plan = model_config(config), schedule(config)
   ops = _kernels_on(mesh, model)
   apply = model_lib.make_apply(model, ops)
-  optimizer = step_lib.make_optimizer(step_lib.OptimizerConfig(**config.optimizer.to_dict()), plan.learning_rate)
+  optimizer = step_lib.make_optimizer(step_lib.OptimizerConfig(**config.optimizer.to_dict()))
   init = lambda: step_lib.init_state(model_lib.init_params(model, config.seed), optimizer)
   shapes = jax.eval_shape(init)
   state_shardings = sharding.tree_shardings(shapes, mesh)
@@ -115,7 +115,9 @@ def make_program(config: ConfigDict, mesh: Mesh) -> Program:
   train_step = step_lib.make_train_step(
       apply,
       optimizer,
+      plan.learning_rate,
       n_row_sets=len(plan.row_sets),
+      guard=step_lib.GuardConfig(**config.guard.to_dict()),
       accumulation=config.accumulation,
       attend_across_documents=across,
       gradient_shardings=sharding.moment_shardings(shapes["params"], mesh),
@@ -135,5 +137,7 @@ def make_program(config: ConfigDict, mesh: Mesh) -> Program:
       abstract_batch={
           "tokens": placed((batch_size, context), jnp.uint8, by_row),
           "row_set": placed((batch_size,), jnp.int32, by_row),
+          "row": placed((batch_size,), jnp.int32, by_row),
+          "stop": placed((batch_size,), jnp.bool_, by_row),
       },
   )

@@ -1,4 +1,4 @@
-"""The loss, the optimizer, and the train and eval steps: pure functions, jitted by `bsm_jax.train`."""
+"""The loss, the optimizer, the guard, and the train and eval steps: pure functions, jitted by `training.program`."""
 
 import dataclasses
 import re
@@ -14,6 +14,9 @@ from bsm_jax.input import segments
 # Classes that the loss is told apart by: everything that is no letter, then each modality.
 CLASSES = ("special", *(m.name.lower() for m in tokenizer.Modality))
 _FIRST_TAG = min(tokenizer.Modality)
+
+# How many rows a step names as those with the greatest loss.
+WORST_ROWS = 8
 
 # Norm scales are not decayed.
 _NO_DECAY = re.compile(r"norm")
@@ -36,6 +39,21 @@ class OptimizerConfig:
   clip_norm: float = 1.0
 
 
+@dataclasses.dataclass(frozen=True)
+class GuardConfig:
+  """When a step is thrown away: its loss or gradient is not finite, or its gradient is far larger than is usual.
+
+  Attributes:
+    spike_factor: gradient norms beyond this multiple of their running mean are spikes; 0 turns this part off.
+    window: steps that the running mean looks back; before as many steps were taken, nothing is a spike.
+    max_in_a_row: so many skipped steps in a row end the run.
+  """
+
+  spike_factor: float = 20.0
+  window: int = 100
+  max_in_a_row: int = 10
+
+
 def decay_mask(params):
   """True where weight decay applies."""
   return jax.tree_util.tree_map_with_path(
@@ -43,19 +61,50 @@ def decay_mask(params):
   )
 
 
-def make_optimizer(config: OptimizerConfig, learning_rate: Callable[[jax.Array], jax.Array]):
-  """Args: the config; learning rate by 0-based step. Returns an `optax.GradientTransformation`."""
+def make_optimizer(config: OptimizerConfig) -> optax.GradientTransformation:
+  """What the gradient becomes before it is scaled by the learning rate and subtracted."""
   return optax.chain(
       optax.clip_by_global_norm(config.clip_norm),
       optax.scale_by_adam(b1=config.b1, b2=config.b2, eps=config.eps),
       optax.add_decayed_weights(config.weight_decay, mask=decay_mask),
-      optax.scale_by_learning_rate(learning_rate),
   )
 
 
-def init_state(params, optimizer) -> dict:
-  """Train state: `step` (int32, steps taken), `params` and `opt_state`."""
-  return {"step": jnp.zeros((), jnp.int32), "params": params, "opt_state": optimizer.init(params)}
+def init_state(params, optimizer: optax.GradientTransformation) -> dict:
+  """Train state.
+
+  Returns:
+    `step` (int32, steps done, skipped ones too), `params`, `opt_state`, and `guard`: `norm` (fp32, running mean of the
+    gradient norm), `skipped` and `in_a_row` (int32, steps thrown away in all and up to the last one).
+  """
+  count = lambda: jnp.zeros((), jnp.int32)
+  guard = {"norm": jnp.zeros((), jnp.float32), "skipped": count(), "in_a_row": count()}
+  return {"step": count(), "params": params, "opt_state": optimizer.init(params), "guard": guard}
+
+
+def check(config: GuardConfig, guard: dict, step: jax.Array, loss: jax.Array, norm: jax.Array):
+  """Whether a step is to be taken, and the guard's state after it.
+
+  Args:
+    config: the limits.
+    guard: its state; see `init_state`.
+    step: int32 [], steps done before this one.
+    loss: fp32 [], mean loss of the step.
+    norm: fp32 [], norm of its gradient.
+
+  Returns:
+    bool [], and the new state.
+  """
+  taken = step - guard["skipped"]
+  fine = jnp.isfinite(loss) & jnp.isfinite(norm)
+  if config.spike_factor:
+    fine &= (taken < config.window) | (norm <= config.spike_factor * guard["norm"])
+  rate = 1.0 / (1 + jnp.minimum(taken, config.window)).astype(jnp.float32)
+  return fine, {
+      "norm": jnp.where(fine, guard["norm"] + rate * (norm - guard["norm"]), guard["norm"]),
+      "skipped": guard["skipped"] + ~fine,
+      "in_a_row": jnp.where(fine, 0, guard["in_a_row"] + 1),
+  }
 
 
 def token_losses(apply, params, tokens_bs: jax.Array, *, attend_across_documents: bool = False):
@@ -93,11 +142,19 @@ def loss_table(losses_bs: jax.Array, classes_bs: jax.Array) -> jax.Array:
   return jnp.stack([jnp.einsum("bs,bsc->bc", losses_bs, by_class_bsc), by_class_bsc.sum(1)], axis=1)
 
 
+def _worst(rows_b: jax.Array, losses_b: jax.Array) -> jax.Array:
+  """int32 [min(b, WORST_ROWS)]: the rows with the greatest loss, those without a finite one first."""
+  losses_b = jnp.where(jnp.isfinite(losses_b), losses_b, jnp.inf)
+  return rows_b[jax.lax.top_k(losses_b, min(WORST_ROWS, rows_b.size))[1]]
+
+
 def make_train_step(
     apply,
-    optimizer,
+    optimizer: optax.GradientTransformation,
+    learning_rate: Callable[[jax.Array], jax.Array],
     *,
     n_row_sets: int,
+    guard: GuardConfig = GuardConfig(),
     accumulation: int = 1,
     attend_across_documents: bool = False,
     gradient_shardings=None,
@@ -106,8 +163,10 @@ def make_train_step(
 
   Args:
     apply: see `token_losses`.
-    optimizer: an optax transformation.
+    optimizer: see `make_optimizer`.
+    learning_rate: by 0-based step, traceable.
     n_row_sets: how many row sets `batch["row_set"]` numbers.
+    guard: a step that it forbids changes neither parameters nor the optimizer's state, and is counted.
     accumulation: microbatches that a batch is cut into; gradients are normalised by the tokens of the whole batch, so
       the step is the same for any number of them.
     attend_across_documents: see `token_losses`.
@@ -115,9 +174,12 @@ def make_train_step(
       scatter their sums instead of each receiving all of them. None: wherever they fall.
 
   Returns:
-    `train_step(state, batch) -> (state, metrics)`, with batch `{"tokens": [b, s], "row_set": [b]}` and metrics
-    `table` fp32 [n_row_sets, 2, len(CLASSES)] (see `loss_table`), `loss` (mean over all targets, nats) and `grad_norm`
-    (before clipping).
+    `train_step(state, batch) -> (state, metrics)`.
+    batch: `tokens` [b, s], `row_set` and `row` int32 [b], and `stop` bool [b], of which every host sets its own part.
+    metrics: `table` fp32 [n_row_sets, 2, len(CLASSES)] (see `loss_table`; zeros for a skipped step), `loss` (mean over
+    all targets, nats), `grad_norm` (before clipping), `lr`, `skipped` (whether the guard forbade the step),
+    `skipped_in_all` and `in_a_row` (such steps of the run, and up to this one), `worst_rows` (`row` of those with the
+    greatest mean loss), `stop` (whether any host's was set: all hosts learn of it at the same step).
   """
 
   def summed_loss(params, microbatch):
@@ -125,45 +187,68 @@ def make_train_step(
         apply, params, microbatch["tokens"], attend_across_documents=attend_across_documents
     )
     by_set_br = jax.nn.one_hot(microbatch["row_set"], n_row_sets)
-    table = jnp.einsum("br,bxc->rxc", by_set_br, loss_table(losses_bs, classes_bs))
-    return losses_bs.sum(), table
+    table_bxc = loss_table(losses_bs, classes_bs)
+    of_rows_b = table_bxc[:, 0].sum(1) / jnp.maximum(table_bxc[:, 1].sum(1), 1.0)
+    return losses_bs.sum(), (jnp.einsum("br,bxc->rxc", by_set_br, table_bxc), of_rows_b)
 
   def gradient(params, microbatch):
-    gradients, table = jax.grad(summed_loss, has_aux=True)(params, microbatch)
+    gradients, (table, of_rows_b) = jax.grad(summed_loss, has_aux=True)(params, microbatch)
     if gradient_shardings is not None:
       gradients = jax.lax.with_sharding_constraint(gradients, gradient_shardings)
-    return gradients, table
+    return (gradients, table), of_rows_b
 
   def train_step(state, batch):
     params = state["params"]
     if accumulation == 1:
-      gradients, table = gradient(params, batch)
+      (gradients, table), of_rows_b = gradient(params, batch)
+      rows_b = batch["row"]
     else:
       # Every microbatch takes each accumulation-th row, so that the batch axis stays evenly spread over the devices.
       microbatches = jax.tree.map(
           lambda x: x.reshape(x.shape[0] // accumulation, accumulation, *x.shape[1:]).swapaxes(0, 1), batch
       )
+
+      def accumulate(total, microbatch):
+        part, of_rows_b = gradient(params, microbatch)
+        return jax.tree.map(jnp.add, total, part), of_rows_b
+
       zeros = jax.tree.map(jnp.zeros_like, params), jnp.zeros((n_row_sets, 2, len(CLASSES)), jnp.float32)
-      accumulate = lambda total, microbatch: (jax.tree.map(jnp.add, total, gradient(params, microbatch)), None)
-      (gradients, table), _ = jax.lax.scan(accumulate, zeros, microbatches)
+      (gradients, table), of_rows = jax.lax.scan(accumulate, zeros, microbatches)
+      of_rows_b, rows_b = of_rows.reshape(-1), microbatches["row"].reshape(-1)
     loss, targets = table.sum((0, 2))
+    loss /= jnp.maximum(targets, 1.0)
     gradients = jax.tree.map(lambda g: g / jnp.maximum(targets, 1.0), gradients)
+    norm, lr = optax.tree.norm(gradients), learning_rate(state["step"])
+    fine, guard_state = check(guard, state["guard"], state["step"], loss, norm)
     updates, opt_state = optimizer.update(gradients, state["opt_state"], params)
+    after = optax.apply_updates(params, jax.tree.map(lambda u: -lr * u, updates)), opt_state
+    params, opt_state = jax.tree.map(lambda new, old: jnp.where(fine, new, old), after, (params, state["opt_state"]))
     metrics = {
-        "table": table,
-        "loss": loss / jnp.maximum(targets, 1.0),
-        "grad_norm": optax.tree.norm(gradients),
+        "table": jnp.where(fine, table, 0.0),
+        "loss": loss,
+        "grad_norm": norm,
+        "lr": lr,
+        "skipped": ~fine,
+        "skipped_in_all": guard_state["skipped"],
+        "in_a_row": guard_state["in_a_row"],
+        "worst_rows": _worst(rows_b, of_rows_b),
+        "stop": batch["stop"].any(),
     }
-    return {"step": state["step"] + 1, "params": optax.apply_updates(params, updates), "opt_state": opt_state}, metrics
+    return {"step": state["step"] + 1, "params": params, "opt_state": opt_state, "guard": guard_state}, metrics
 
   return train_step
 
 
 def make_eval_step(apply, *, attend_across_documents: bool = False):
-  """`eval_step(params, tokens [b, s]) -> fp32 [2, len(CLASSES)]`: summed loss in nats, and targets, by class."""
+  """The validation step.
 
-  def eval_step(params, tokens_bs):
-    losses_bs, classes_bs = token_losses(apply, params, tokens_bs, attend_across_documents=attend_across_documents)
-    return loss_table(losses_bs, classes_bs).sum(0)
+  Returns:
+    `eval_step(params, batch) -> metrics`. batch: `tokens` [b, s], `stop` bool [b]; metrics: `table` fp32 [2,
+    len(CLASSES)], summed loss in nats and targets by class, and `stop`, as the train step's.
+  """
+
+  def eval_step(params, batch):
+    of_tokens = token_losses(apply, params, batch["tokens"], attend_across_documents=attend_across_documents)
+    return {"table": loss_table(*of_tokens).sum(0), "stop": batch["stop"].any()}
 
   return eval_step

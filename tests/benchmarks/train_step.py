@@ -34,6 +34,7 @@ from bsm_jax.training import program as program_lib
 from bsm_jax.training.step import OptimizerConfig
 from configs import bsm_110m, bsm_270m, miniature
 from data_pipelines import pack
+from tests.bsm_jax.sample_rows import batch_of_rows
 
 LEARNING_RATE = 1e-4
 # Settings that change what is measured.
@@ -112,8 +113,7 @@ class Ours:
     mesh = sharding.make_mesh((config.mesh.data, config.mesh.fsdp, config.mesh.model))
     self.program = program_lib.make_program(config, mesh)
     self._state = self.program.init()
-    batch = {"tokens": tokens, "row_set": np.zeros(len(tokens), np.int32)}
-    self._batch = jax.device_put(batch, self.program.batch_sharding)
+    self._batch = jax.device_put(batch_of_rows(tokens), self.program.batch_sharding)
 
   @property
   def params(self) -> dict:

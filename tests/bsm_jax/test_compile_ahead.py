@@ -20,6 +20,7 @@ from bsm_jax.ahead import step as step_lib
 from bsm_jax.training import metrics
 from bsm_jax.training import program as program_lib
 from configs import bsm_110m
+from tests.bsm_jax.sample_rows import batch_of_rows
 
 ROOT = pathlib.Path(__file__).parents[2]
 TOPOLOGY = "v5e:2x2"
@@ -251,8 +252,7 @@ def test_a_saved_step_loads_and_runs_like_the_one_that_was_compiled(config, tmp_
   assert [f.name for f in tmp_path.iterdir()] == ["step"]
   loaded = executable.load(tmp_path / "step", program)
   tokens = np.random.default_rng(0).integers(8, 13, (16, 128)).astype(np.uint8)
-  batch = {"tokens": tokens, "row_set": np.zeros(16, np.int32)}
-  batch = jax.tree.map(lambda x, place: jax.device_put(x, place.sharding), batch, program.abstract_batch)
+  batch = jax.device_put(batch_of_rows(tokens), program.batch_sharding)
   results = [jax.device_get(train_step(program.init(), batch)) for train_step in (compiled, loaded)]
   jax.tree.map(np.testing.assert_array_equal, *results)
 

@@ -1,7 +1,6 @@
 import collections
 import json
 
-import grain
 import jax
 import numpy as np
 import pytest
@@ -123,21 +122,26 @@ def test_batches_continue_at_any_row(rows_root):
   assert resumed.next_row == straight.next_row == 192
 
 
-@pytest.mark.parametrize("hosts", [2, 4])
-def test_hosts_read_disjoint_rows_that_make_up_the_global_batch(rows_root, hosts):
-  whole = _input(rows_root).dataset
-  read = []
-  for host in range(hosts):
-    elastic = grain.experimental.ElasticIterator(_input(rows_root).dataset, 8, grain.sharding.ShardOptions(host, hosts))
-    elastic.set_state({"global_next_index": 16})
-    read += [row.tobytes() for row in next(iter(elastic))["tokens"]]
-  assert sorted(read) == sorted(whole[i]["tokens"].tobytes() for i in range(16, 24))
+@pytest.mark.parametrize("shape", [(8, 1, 1), (2, 2, 2), (1, 1, 8)])
+def test_a_batch_holds_the_runs_rows_in_their_order_on_any_mesh(rows_root, shape):
+  stream = _input(rows_root)
+  batches = loader.TrainBatches(stream, 8, sharding.batch_sharding(sharding.make_mesh(shape)))
+  batches.seek(16)
+  batch = next(batches)
+  assert batch["row"].tolist() == list(range(16, 24))
+  for name in ("tokens", "row_set"):
+    np.testing.assert_array_equal(batch[name], [stream.dataset[row][name] for row in range(16, 24)])
+
+
+def test_a_batch_that_does_not_divide_over_the_devices_is_refused(rows_root):
+  with pytest.raises(ValueError, match="a batch of 12 rows does not divide over the devices"):
+    loader.TrainBatches(_input(rows_root), 12, sharding.batch_sharding(sharding.make_mesh((8, 1, 1))))
 
 
 def test_validation_pads_its_last_batch_and_reads_each_row_once(rows_root):
   row_set = rows.open_row_set(str(rows_root), "pairs", "valid")
   sharded = sharding.batch_sharding(sharding.make_mesh((-1, 1, 1)))
-  got = np.concatenate([np.asarray(b) for b in loader.validation_batches(row_set, 8, 11, sharded)])
+  got = np.concatenate([np.asarray(b["tokens"]) for b in loader.validation_batches(row_set, 8, 11, sharded)])
   assert got.shape == (16, CONTEXT)
   np.testing.assert_array_equal(got[:11], [row_set.source()[i] for i in range(11)])
   assert (got[11:] == tokenizer.PAD).all()

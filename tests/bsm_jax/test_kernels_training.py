@@ -13,7 +13,7 @@ from bsm_jax.training import program
 from configs import miniature
 from data_pipelines import pack
 from data_pipelines.formats import fasta
-from tests.bsm_jax.sample_rows import random_documents
+from tests.bsm_jax.sample_rows import batch_of_rows, random_documents
 
 CONTEXT, BATCH = 256, 4
 
@@ -47,8 +47,7 @@ def losses(rows: np.ndarray, steps: int, **changes) -> np.ndarray:
   state, found = run.init(), []
   for step in range(steps):
     chosen = np.arange(step * BATCH, (step + 1) * BATCH) % len(rows)
-    batch = {"tokens": rows[chosen], "row_set": np.zeros(BATCH, np.int32)}
-    state, metrics = run.train_step(state, jax.device_put(batch, run.batch_sharding))
+    state, metrics = run.train_step(state, jax.device_put(batch_of_rows(rows[chosen]), run.batch_sharding))
     found.append(float(metrics["loss"]))
   return np.array(found)
 

@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -13,30 +14,20 @@ import pytest
 from ml_collections import ConfigDict
 
 from bsm_jax import model as model_lib
-from bsm_jax import sharding, tokenizer, train
-from bsm_jax.training import checkpoint, metrics, program, rounds, step
-from configs import bsm_110m
-from tests.bsm_jax.sample_rows import CONTEXT, random_documents, write_row_set
+from bsm_jax import tokenizer, train
+from bsm_jax.training import checkpoint, metrics, program, progress, rounds, step
+from configs import bsm_110m, bsm_270m
+from tests.bsm_jax.sample_rows import CONTEXT, batch_of_rows, random_documents, write_row_set
 
 MODEL = model_lib.ModelConfig(
     vocab_size=tokenizer.VOCAB_SIZE, n_layers=2, n_heads=2, d_model=32, head_dim=16, d_ff=64, dtype="float32"
 )
 
 
-def batch_of(count: int, seed: int = 0) -> dict[str, jax.Array]:
+def batch_of(count: int, seed: int = 0) -> dict[str, np.ndarray]:
   documents = random_documents(np.random.default_rng(seed), count)
   tokens = np.stack([np.pad(d, (0, CONTEXT - len(d))) for d in documents])
-  return {"tokens": jnp.asarray(tokens), "row_set": jnp.arange(count, dtype=jnp.int32) % 2}
-
-
-def _config() -> ConfigDict:
-  """A run of `MODEL` on batches of eight rows."""
-  config = bsm_110m.get_config()
-  config.model.update({
-      "n_layers": 2, "n_heads": 2, "d_model": 32, "head_dim": 16, "d_ff": 64, "dtype": "float32", "remat": "none",
-  })
-  config.data.update({"context": CONTEXT, "batch_size": 8})
-  return config
+  return batch_of_rows(tokens, row_sets=2)
 
 
 # --- rounds
@@ -61,8 +52,6 @@ def test_each_round_has_its_own_linear_learning_rate():
 
 
 def test_the_papers_token_budgets_are_kept():
-  from configs import bsm_110m, bsm_270m
-
   for config in (bsm_110m, bsm_270m):
     plan = program.schedule(config.get_config())
     tokens = [n * plan.tokens_per_step for n in plan.steps]
@@ -96,10 +85,11 @@ def test_the_loss_is_the_cross_entropy_of_what_counts():
 
 
 def make_step(accumulation: int, dtype: str = "float32"):
-  optimizer = step.make_optimizer(step.OptimizerConfig(), lambda _: 1e-2)
+  optimizer = step.make_optimizer(step.OptimizerConfig())
   apply = model_lib.make_apply(dataclasses.replace(MODEL, dtype=dtype))
   state = step.init_state(model_lib.init_params(MODEL, 0), optimizer)
-  return state, jax.jit(step.make_train_step(apply, optimizer, n_row_sets=2, accumulation=accumulation))
+  train_step = step.make_train_step(apply, optimizer, lambda _: 1e-2, n_row_sets=2, accumulation=accumulation)
+  return state, jax.jit(train_step)
 
 
 @pytest.mark.parametrize("accumulation", [2, 8])
@@ -145,77 +135,15 @@ def test_norms_are_not_decayed_and_everything_else_is():
   assert sum(decayed.values()) == 1 + 4 * MODEL.n_layers
 
 
-# --- where arrays lie
-
-
-def test_every_parameter_and_moment_has_its_place():
-  mesh = sharding.make_mesh((2, 2, 2))
-  optimizer = step.make_optimizer(step.OptimizerConfig(), lambda _: 1e-2)
-  state = jax.eval_shape(lambda: step.init_state(model_lib.init_params(MODEL, 0), optimizer))
-  table = {
-      jax.tree_util.keystr(path, simple=True, separator="/"): tuple(s.spec)
-      for path, s in jax.tree_util.tree_leaves_with_path(sharding.tree_shardings(state, mesh))
-  }
-  # Of each matrix: where the parameter lies, and where its moments do, which are spread over `data` as well.
-  matrices = {"embedding": ((None, "fsdp"), ("data", "fsdp"))}
-  norms = ["final_norm"]
-  for layer in ("00", "01"):
-    inward, outward = (("fsdp", "model"), (("fsdp", "data"), "model")), (("model", "fsdp"), (("model", "data"), "fsdp"))
-    matrices |= {f"layers/{layer}/{name}": inward for name in ("qkv", "gate_up")}
-    matrices |= {f"layers/{layer}/{name}": outward for name in ("attention_out", "down")}
-    norms += [f"layers/{layer}/{name}" for name in ("attention_norm", "mlp_norm")]
-  expected = {"step": (), "opt_state/1/count": (), "opt_state/3/count": ()}
-  for prefix, which in (("params", 0), ("opt_state/1/mu", 1), ("opt_state/1/nu", 1)):
-    expected |= {f"{prefix}/{name}": specs[which] for name, specs in matrices.items()}
-    expected |= {f"{prefix}/{name}": () for name in norms}
-  assert table == expected
-
-
-def test_a_parameter_without_a_rule_is_an_error():
-  with pytest.raises(ValueError, match="no sharding rule for 'layers/router'"):
-    sharding.spec_for("layers/router")
-
-
-def _two_steps(mesh) -> tuple[list[float], dict]:
-  run = program.make_program(_config(), mesh)
-  state, losses = run.init(), []
-  for _ in range(2):
-    state, metrics = run.train_step(state, jax.device_put(jax.tree.map(np.asarray, batch_of(8)), run.batch_sharding))
-    losses.append(float(metrics["loss"]))
-  return losses, jax.device_get(state["params"])
-
-
-@pytest.fixture(scope="module")
-def two_steps_on_one_device():
-  return _two_steps(sharding.make_mesh((1, 1, 1), jax.devices()[:1]))
-
-
-@pytest.mark.parametrize("shape", [(2, 2, 2), (1, 8, 1)])
-def test_two_steps_on_a_mesh_are_those_of_one_device(two_steps_on_one_device, shape):
-  losses, params = two_steps_on_one_device
-  found_losses, found_params = _two_steps(sharding.make_mesh(shape))
-  np.testing.assert_allclose(found_losses, losses, rtol=1e-5)
-  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5), found_params, params)
-
-
-def test_heads_that_do_not_divide_over_the_model_axis_are_refused():
-  with pytest.raises(program.ConfigError, match="n_heads 2 is not a multiple of mesh.model 8"):
-    program.make_program(_config(), sharding.make_mesh((1, 1, 8)))
-
-
-@pytest.mark.parametrize("shape", [(3, 1, 1), (-1, -1, 1), (0, 1, 8), (16, 1, 1)])
-def test_a_mesh_that_does_not_fit_is_an_error(shape):
-  with pytest.raises(ValueError, match="mesh"):
-    sharding.make_mesh(shape)
-
-
 # --- the run
 
 
 def run(config, workdir) -> tuple[dict, list[dict]]:
-  state = jax.tree.map(np.asarray, train.train(config, str(workdir)))
-  lines = metrics.read_metrics(workdir)
-  return state, [{k: v for k, v in line.items() if "second" not in k and "mfu" not in k} for line in lines]
+  """Trains; returns the final state, and what `metrics.jsonl` holds, but for starts and times."""
+  state = jax.tree.map(np.asarray, train.train(config, str(workdir)).state)
+  lines = [line for line in metrics.read_metrics(workdir) if line["kind"] != "start"]
+  timed = re.compile("second|mfu|data_wait|goodput")
+  return state, [{k: v for k, v in line.items() if not timed.search(k)} for line in lines]
 
 
 @pytest.fixture(scope="session")
@@ -248,20 +176,24 @@ def test_a_run_goes_through_its_rounds_and_says_so(small_config, uninterrupted):
   assert lines[-1]["valid/pairs/loss"] < lines[0]["valid/pairs/loss"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_resume_after_a_signal_is_bitwise_identical(small_config, uninterrupted, tmp_path, monkeypatch, number):
+# The flag of step 2 goes into the batch of step 3, and all hosts see it when they read that step's result, while step 4
+# runs. After step 5 comes an evaluation, which sees it at once and is left to the next start.
+@pytest.mark.parametrize(("number", "at", "stops_at"), [(signal.SIGINT, 2, 4), (signal.SIGTERM, 5, 5)])
+def test_resume_after_a_signal_is_bitwise_identical(
+    small_config, uninterrupted, tmp_path, monkeypatch, number, at, stops_at
+):
   expected = uninterrupted(small_config)
-  original, seen = train.Throughput.count, []
+  original, seen = progress.Clock.count, []
 
-  def stop_at_the_fifth_step(self):
+  def signal_at_a_step(self):
     seen.append(1)
-    if len(seen) == 5:
+    if len(seen) == at:
       signal.raise_signal(number)
     original(self)
 
-  monkeypatch.setattr(train.Throughput, "count", stop_at_the_fifth_step)
+  monkeypatch.setattr(progress.Clock, "count", signal_at_a_step)
   stopped, _ = run(small_config, tmp_path)
-  assert stopped["step"] == 5
+  assert stopped["step"] == stops_at
   assert_same(run(small_config, tmp_path), expected)
 
 
@@ -271,17 +203,18 @@ KILLED_RUN = """
 import json, os, signal, sys
 from ml_collections import ConfigDict
 from bsm_jax import train
+from bsm_jax.training import progress
 
 config, workdir, what, count = ConfigDict(json.load(open(sys.argv[1]))), sys.argv[2], sys.argv[3], int(sys.argv[4])
 die = lambda: os.kill(os.getpid(), signal.SIGKILL)
 if what == "step":
-  original = train.Throughput.count
+  original = progress.Clock.count
   steps = []
   def count_step(self):
     steps.append(1)
     if len(steps) == count: die()
     original(self)
-  train.Throughput.count = count_step
+  progress.Clock.count = count_step
 else:
   rename = os.rename
   def counted(a, b, **kwargs):
@@ -380,7 +313,7 @@ def test_bits_per_residue_are_base_two_and_by_class():
 def test_a_line_cut_short_by_a_kill_is_dropped(tmp_path):
   (tmp_path / "metrics.jsonl").write_text('{"step": 1, "kind": "train"}\n{"step": 2, "ki')
   assert metrics.read_metrics(tmp_path) == [{"step": 1, "kind": "train"}]
-  writer = metrics.MetricsWriter(tmp_path, start_step=1)
+  writer = metrics.MetricsWriter(tmp_path, metrics.read_metrics(tmp_path))
   writer.write(2, {"kind": "train", "loss": 1.0})
   writer.close()
   assert [json.loads(line)["step"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()] == [1, 2]
