@@ -38,8 +38,9 @@ def make_mesh(
   Args:
     shape: sizes of the three axes over all slices; one of them may be -1, for all the devices that are left.
     devices: all of them by default.
-    slices: how many there are; by default as many as the devices say. Devices that name no slices (CPUs) are cut into
-      blocks that follow each other, which are whole hosts if the hosts divide evenly.
+    slices: how many there are; by default as many as the devices say. JAX takes each host of GPUs for one, unless
+      JAX_PARTITION_INDEX tells it the slice of a host. Devices that all say the same, or nothing, are cut into blocks
+      that follow each other, which are whole hosts if these divide evenly.
 
   Raises:
     ValueError: the sizes do not multiply to the number of devices, or inner axes would cross slices.
@@ -68,7 +69,7 @@ def _slices(devices: list[jax.Device], count: int | None) -> list[list[jax.Devic
   """The devices of each slice; see `make_mesh`."""
   by_index = collections.defaultdict(list)
   for device in devices:
-    # CPUs of one process and single devices of a topology have no slice at all.
+    # CPUs of a process that joined no others do not have the attribute.
     by_index[getattr(device, "slice_index", 0)].append(device)
   found = [by_index[index] for index in sorted(by_index)]
   if len(found) == 1 and count:

@@ -47,7 +47,7 @@ class UnstableError(RuntimeError):
 # Errors whose message says all that a user needs.
 _EXPLAINED = (
     ConfigError, rows.RowsError, loader.DataStalledError, checkpoint_lib.CheckpointError, UnstableError, OSError,
-    multihost.JoinError,
+    multihost.JoinError, metrics_lib.MetricsError,
 )  # fmt: skip
 
 
@@ -122,13 +122,15 @@ def train(
     wandb_project: of Weights & Biases.
 
   Raises:
-    ConfigError, RowsError, DataStalledError, CheckpointError, UnstableError: see the message.
+    ConfigError, RowsError, DataStalledError, CheckpointError, UnstableError, MetricsError: see the message.
   """
   # --- The config becomes plain objects; from here on nobody sees the ConfigDict.
   if not config.data.root:
     raise ConfigError("data.root is not set: give --config.data.root=DIR, the `rows` folder of a build")
   root, context, batch_size = config.data.root, config.data.context, config.data.batch_size
-  mesh = sharding.make_mesh((config.mesh.data, config.mesh.fsdp, config.mesh.model))
+  mesh = program_lib.make_mesh(config)
+  if config.eval.batch_size % (mesh.shape["data"] * mesh.shape["fsdp"]):
+    raise ConfigError(f"eval.batch_size {config.eval.batch_size} does not divide over mesh.data x mesh.fsdp devices")
   program = program_lib.make_program(config, mesh)
   model, plan, first_host = program.model, program.plan, jax.process_index() == 0
   settings = json.loads(config.to_json_best_effort())

@@ -31,7 +31,7 @@ class Checkpointer:
   """Saves and restores the checkpoints of one run directory."""
 
   def __init__(self, folder: str | epath.Path, *, every_steps: int = 1, keep: int = 2):
-    """Args: folder for the checkpoints; steps between them; how many to keep."""
+    """Args: folder for the checkpoints, local or gs://; steps between them; how many to keep."""
     self.folder = epath.Path(folder)
     options = ocp.CheckpointManagerOptions(
         save_interval_steps=every_steps,
@@ -41,7 +41,9 @@ class Checkpointer:
         # What a kill in the middle of a write left behind would fill the disk in time.
         cleanup_tmp_directories=True,
     )
-    self._manager = ocp.CheckpointManager(self.folder.resolve(), options=options)
+    # Orbax wants absolute paths; those of buckets are, and `resolve` would take them for names of local folders.
+    absolute = self.folder if "://" in str(folder) else self.folder.resolve()
+    self._manager = ocp.CheckpointManager(absolute, options=options)
 
   def due(self, step: int) -> bool:
     """Whether `save` would write a checkpoint for this step."""

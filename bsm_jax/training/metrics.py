@@ -60,6 +60,10 @@ def table_metrics(prefix: str, table: np.ndarray) -> dict[str, float]:
   return bits | {f"{prefix}/loss": float(table[0].sum() / table[1].sum())}
 
 
+class MetricsError(RuntimeError):
+  """Metrics that cannot be written as asked; the message names the remedy."""
+
+
 class MetricsWriter:
   """`metrics.jsonl`, TensorBoard events and, on request, Weights & Biases; only the first host writes."""
 
@@ -78,6 +82,9 @@ class MetricsWriter:
       lines: those of `metrics.jsonl` to keep; what a killed run wrote after its last checkpoint is not among them.
       settings: the run's config, for Weights & Biases.
       wandb_project: where the run is shown, under the name of its directory; None: nowhere.
+
+    Raises:
+      MetricsError: Weights & Biases is asked for and not installed.
     """
     self._writes = jax.process_index() == 0
     if not self._writes:
@@ -86,16 +93,23 @@ class MetricsWriter:
 
     self._path = epath.Path(workdir) / "metrics.jsonl"
     self._text = "".join(json.dumps(line) + "\n" for line in lines)
-    partial = self._path.with_suffix(".jsonl.tmp")
-    partial.write_text(self._text)
-    partial.replace(self._path)
-    # Objects of a bucket cannot grow: there, every write is of the whole.
-    self._file = None if "://" in str(self._path) else self._path.open("a")
+    if "://" in str(self._path):
+      # Objects of a bucket cannot grow: every write is of the whole, and is seen as a whole or not at all.
+      self._file = None
+      self._path.write_text(self._text)
+    else:
+      partial = self._path.with_suffix(".jsonl.tmp")
+      partial.write_text(self._text)
+      partial.replace(self._path)
+      self._file = self._path.open("a")
     kept = max((line["step"] for line in lines), default=0)
     self._events = SummaryWriter(str(epath.Path(workdir) / "tensorboard"), purge_step=kept + 1)
     self._wandb = None
     if wandb_project:
-      import wandb  # Optional: in no extra of ours but `wandb`.
+      try:
+        import wandb  # Optional.
+      except ModuleNotFoundError as error:
+        raise MetricsError(f"--wandb_project needs Weights & Biases ({error}): pip install -e '.[wandb]'") from error
 
       name = epath.Path(workdir).name
       self._wandb = wandb.init(

@@ -5,7 +5,7 @@
 
 import dataclasses
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -27,6 +27,21 @@ class ConfigError(ValueError):
 def model_config(config: ConfigDict) -> model_lib.ModelConfig:
   """The frozen model config of a run's ConfigDict."""
   return model_lib.ModelConfig(vocab_size=tokenizer.VOCAB_SIZE, **config.model.to_dict())
+
+
+def make_mesh(
+    config: ConfigDict, devices: Sequence[jax.Device] | None = None, *, slices: int | None = None
+) -> Mesh:
+  """The config's mesh (`sharding.make_mesh`).
+
+  Raises:
+    ConfigError: it does not fit the devices.
+  """
+  shape = (config.mesh.data, config.mesh.fsdp, config.mesh.model)
+  try:
+    return sharding.make_mesh(shape, devices, slices=slices)
+  except (ValueError, NotImplementedError) as error:
+    raise ConfigError(f"mesh (data, fsdp, model): {error}") from error
 
 
 def schedule(config: ConfigDict) -> rounds_lib.Schedule:
@@ -100,8 +115,13 @@ def make_program(config: ConfigDict, mesh: Mesh) -> Program:
     ConfigError: settings that contradict each other.
   """
   batch_size, context = config.data.batch_size, config.data.context
-  if batch_size % config.accumulation:
-    raise ConfigError(f"data.batch_size {batch_size} is not a multiple of accumulation {config.accumulation}")
+  places = config.accumulation * mesh.shape["data"] * mesh.shape["fsdp"]
+  if batch_size % places:
+    raise ConfigError(
+        f"data.batch_size {batch_size} does not divide into {config.accumulation} microbatches over"
+        f" {places // config.accumulation} devices (mesh.data x mesh.fsdp): make it a multiple of {places}, change"
+        " accumulation, or give more devices to mesh.model"
+    )
   model, plan = model_config(config), schedule(config)
   ops = _kernels_on(mesh, model)
   apply = model_lib.make_apply(model, ops)

@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
@@ -28,18 +29,26 @@ def batch_of_rows(tokens: np.ndarray, row_sets: int = 1) -> dict[str, np.ndarray
   return {"tokens": tokens, "row_set": index % row_sets, "row": index, "stop": np.zeros(len(tokens), bool)}
 
 
+def write_packed(
+    root: pathlib.Path, name: str, splits: Mapping[str, Iterable[bytes]], context: int = CONTEXT, **changes
+) -> None:
+  """A row set of packed rows by split, as `data_pipelines` writes it; `changes` override entries of `corpus.json`."""
+  written = {}
+  for split, rows in splits.items():
+    (root / name / split).mkdir(parents=True)
+    written[split] = {"rows": pack.write_rows(rows, root / name / split)}
+  info = {"name": name, "vocabulary_hash": tokenizer.vocabulary_hash(), "context": context, "splits": written}
+  (root / name / "corpus.json").write_text(json.dumps(info | changes))
+
+
 def write_row_set(
     root: pathlib.Path, name: str, *, documents: int = 200, seed: int = 0, poison: int | None = None, **changes
 ) -> None:
-  """A row set as `data_pipelines` writes it; rows begin with the token `poison`, if one is given; `changes` override
-  entries of `corpus.json`."""
+  """A row set of random documents; rows begin with the token `poison`, if one is given; for `changes` see above."""
   rng = np.random.default_rng([seed, len(name), *name.encode()])
   splits = {}
-  for split in ("train", "valid"):
-    (root / name / split).mkdir(parents=True)
-    rows = list(pack.pack(random_documents(rng, documents if split == "train" else 40), CONTEXT))
+  for split, count in (("train", documents), ("valid", 40)):
+    splits[split] = list(pack.pack(random_documents(rng, count), CONTEXT))
     if poison is not None:
-      rows = [bytes([poison]) + row[1:] for row in rows]
-    splits[split] = {"rows": pack.write_rows(rows, root / name / split)}
-  info = {"name": name, "vocabulary_hash": tokenizer.vocabulary_hash(), "context": CONTEXT, "splits": splits}
-  (root / name / "corpus.json").write_text(json.dumps(info | changes))
+      splits[split] = [bytes([poison]) + row[1:] for row in splits[split]]
+  write_packed(root, name, splits, **changes)

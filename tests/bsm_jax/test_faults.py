@@ -255,8 +255,8 @@ def test_durations_are_short(seconds, text):
 def test_an_interval_is_one_line():
   values = {
       "round": "round2", "loss": 1.23456, "grad_norm": 0.5, "lr": 1e-5, "skipped": 2, "mfu": 0.5,
-      "data_wait_share": 0.01, "goodput": 0.9, "tokens_per_second_per_device": 12345.0, "train/single/dna": 1.9, "train/single/loss": 1.3,
-      "train/pairs/dna": 1.5, "train/pairs/protein": 2.25, "train/pairs/special": 0.1,
+      "data_wait_share": 0.01, "goodput": 0.9, "tokens_per_second_per_device": 12345.0, "train/single/dna": 1.9,
+      "train/single/loss": 1.3, "train/pairs/dna": 1.5, "train/pairs/protein": 2.25, "train/pairs/special": 0.1,
   }  # fmt: skip
   assert progress.line(40, 100, values, 3661) == (
       "step 40/100 round2: loss 1.2346 [single dna 1.900; pairs dna 1.500 protein 2.250] |g| 0.5 lr 1e-05, 2 steps"
@@ -299,3 +299,16 @@ def test_weights_and_biases_get_every_number_of_one_resumable_run(tmp_path, monk
   assert settings["id"] == "arm_a" and settings["resume"] == "allow" and settings["config"] == {"seed": 1}
   assert logged == [(3, {"loss": 1.5}), "finished"]
   assert json.loads((tmp_path / "arm_a/metrics.jsonl").read_text()) == {"step": 3, "kind": "train", "loss": 1.5}
+
+
+def test_weights_and_biases_that_are_not_installed_are_named(tmp_path, monkeypatch):
+  monkeypatch.setitem(sys.modules, "wandb", None)
+  with pytest.raises(metrics.MetricsError, match=r"pip install -e '.\[wandb\]'"):
+    metrics.MetricsWriter(tmp_path, [], wandb_project="bsm")
+
+
+def test_a_bucket_is_not_taken_for_a_local_folder(monkeypatch):
+  seen = []
+  monkeypatch.setattr(checkpoint.ocp, "CheckpointManager", lambda folder, **_: seen.append(str(folder)))
+  checkpoint.Checkpointer("gs://bucket/run/checkpoints")
+  assert seen == ["gs://bucket/run/checkpoints"]
