@@ -21,7 +21,7 @@ from absl import logging as absl_logging
 from etils import epath
 from ml_collections import ConfigDict, config_flags
 
-from bsm_jax import static_profile, topology
+from bsm_jax import sharding, static_profile, topology
 from bsm_jax.ahead import executable
 from bsm_jax.ahead.remedies import Remedy, try_remedies
 from bsm_jax.ahead.step import CompiledStep, DoesNotFitError, compile_step
@@ -40,11 +40,10 @@ def _size(count: float) -> str:
 def describe(step: CompiledStep, topology_name: str) -> str:
   """A compiled step as text: what was compiled, memory, work, communication, and the estimate."""
   program, profile, memory = step.program, step.profile, step.profile.memory
-  mesh = " x ".join(f"{axis} {size}" for axis, size in program.mesh.shape.items())
   batch, context = program.abstract_batch["tokens"].shape
   parts = ", ".join(f"{name} {_size(count)}" for name, count in dataclasses.asdict(memory).items())
   lines = [
-      f"{topology_name}: {program.mesh.size} devices ({step.chip.name}) as {mesh}; {batch} rows of {context} a step,"
+      f"{topology_name}: {program.mesh.size} devices ({step.chip.name}) as {sharding.shape_text(program.mesh)}; {batch} rows of {context} a step,"
       f" {step.rows} a device and microbatch",
       f"compiled in {profile.compile_seconds:.1f} s",
       f"HBM a device: {_size(memory.total)} of {_size(step.chip.hbm_bytes)}, fits ({parts}; aliased counts once)",

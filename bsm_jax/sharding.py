@@ -10,7 +10,7 @@ import numpy as np
 from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-AXES = ("data", "fsdp", "model")
+AXES = ("slice", "data", "fsdp", "model")
 
 # First match wins; paths read like `layers/00/qkv`. Optimizer moments end in the path of their parameter and follow it.
 RULES: tuple[tuple[str, PartitionSpec], ...] = (
@@ -24,19 +24,23 @@ RULES: tuple[tuple[str, PartitionSpec], ...] = (
 # Adam's moments, wherever optax puts them in its state.
 _MOMENT = re.compile(r"(^|/)(mu|nu)/")
 
-BATCH_SPEC = PartitionSpec(("data", "fsdp"))
+# What rows of a batch lie along.
+ROW_AXES = ("slice", "data", "fsdp")
+BATCH_SPEC = PartitionSpec(ROW_AXES)
 
 
 def make_mesh(
     shape: Sequence[int], devices: Sequence[jax.Device] | None = None, *, slices: int | None = None
 ) -> Mesh:
-  """A mesh with axes `data`, `fsdp`, `model`; of several slices, `data` alone crosses them.
+  """A mesh with axes `slice`, `data`, `fsdp`, `model`; data parallelism alone crosses slices.
 
-  Between slices is the data centre's network (DCN), tens of times slower than the links inside a slice (ICI). `data`
-  sends the least: gradients, once a step, where `fsdp` gathers weights and `model` sums activations in every layer.
+  Between slices is the data centre's network (DCN), tens of times slower than the links inside a slice (ICI). Data
+  parallelism sends the least: gradients, once a step, where `fsdp` gathers weights and `model` sums activations in every
+  layer. It has two axes, so that slices exchange nothing else: what is spread over `data` lies whole in each slice.
 
   Args:
-    shape: sizes of the three axes over all slices; one of them may be -1, for all the devices that are left.
+    shape: sizes of (data, fsdp, model) over all slices; one of them may be -1, for all the devices that are left. The
+      mesh's own `data` is the part of the first that one slice holds.
     devices: all of them by default.
     slices: how many there are; by default as many as the devices say. JAX takes each host of GPUs for one, unless
       JAX_PARTITION_INDEX tells it the slice of a host. Devices that all say the same, or nothing, are cut into blocks
@@ -62,7 +66,17 @@ def make_mesh(
   inner = [sizes[0] // len(blocks), *sizes[1:]]
   # An axis of the mesh may be a part of an axis of the chips' torus (fsdp 4 on 16 x 16).
   placed = [mesh_utils.create_device_mesh(inner, block, allow_split_physical_axes=True) for block in blocks]
-  return Mesh(np.concatenate(placed), AXES, axis_types=(AxisType.Auto,) * 3)
+  return Mesh(np.stack(placed), AXES, axis_types=(AxisType.Auto,) * len(AXES))
+
+
+def shape_text(mesh: Mesh) -> str:
+  """As `data 4 x fsdp 2 x model 1`; several slices come first."""
+  return " x ".join(f"{axis} {size}" for axis, size in mesh.shape.items() if axis != "slice" or size > 1)
+
+
+def row_places(mesh: Mesh) -> int:
+  """How many parts the rows of a batch are cut into."""
+  return math.prod(mesh.shape[axis] for axis in ROW_AXES)
 
 
 def _slices(devices: list[jax.Device], count: int | None) -> list[list[jax.Device]]:
@@ -136,7 +150,7 @@ def tree_shardings(tree, mesh: Mesh, rules: Sequence[tuple[str, PartitionSpec]] 
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:
-  """Rows of a batch, spread over `data` and `fsdp`."""
+  """Rows of a batch, spread over `ROW_AXES`."""
   return NamedSharding(mesh, BATCH_SPEC)
 
 
@@ -173,7 +187,7 @@ def describe(state, mesh: Mesh) -> str:
   rows.append(("on a device", "", "", "", f"{sums[0]:,}", "", "", f"{sums[1]:,}"))
   columns = [("<<<<><<>"[k], max(map(len, column))) for k, column in enumerate(zip(*rows))]
   lines = ["  ".join(f"{cell:{side}{width}}" for cell, (side, width) in zip(row, columns)) for row in rows]
-  return "\n".join(["mesh " + " x ".join(f"{axis} {size}" for axis, size in mesh.shape.items()), *lines])
+  return "\n".join([f"mesh {shape_text(mesh)}", *lines])
 
 
 def shard_attention(attend: Callable, feature_major: bool, mesh: Mesh) -> Callable:
@@ -182,9 +196,9 @@ def shard_attention(attend: Callable, feature_major: bool, mesh: Mesh) -> Callab
   Args:
     attend: `attend(qkv, segment_ids [b, s], table [b, features, s]) -> out`, qkv and out as [tokens, features].
     feature_major: they are [features, tokens] instead.
-    mesh: rows lie along `data` and `fsdp`, heads along `model`.
+    mesh: rows lie along `ROW_AXES`, heads along `model`.
   """
-  rows = BATCH_SPEC[0]
+  rows = ROW_AXES
   features = PartitionSpec("model", rows) if feature_major else PartitionSpec(rows, "model")
   in_specs = (features, PartitionSpec(rows), PartitionSpec(rows))
   return jax.shard_map(attend, mesh=mesh, in_specs=in_specs, out_specs=features, check_vma=False)
@@ -195,7 +209,7 @@ def over_tokens(mesh: Mesh) -> Callable:
 
   Cuts: 0 for arrays with tokens in rows, 1 for tokens in columns, 2 for arrays that every device has whole.
   """
-  specs = (PartitionSpec(BATCH_SPEC[0]), PartitionSpec(None, BATCH_SPEC[0]), PartitionSpec())
+  specs = (PartitionSpec(ROW_AXES), PartitionSpec(None, ROW_AXES), PartitionSpec())
 
   def over_devices(function: Callable, in_cuts: Sequence[int], out_cuts: Sequence[int]) -> Callable:
     in_specs, out_specs = (tuple(specs[cut] for cut in cuts) for cuts in (in_cuts, out_cuts))

@@ -129,7 +129,7 @@ def train(
     raise ConfigError("data.root is not set: give --config.data.root=DIR, the `rows` folder of a build")
   root, context, batch_size = config.data.root, config.data.context, config.data.batch_size
   mesh = program_lib.make_mesh(config)
-  if config.eval.batch_size % (mesh.shape["data"] * mesh.shape["fsdp"]):
+  if config.eval.batch_size % sharding.row_places(mesh):
     raise ConfigError(f"eval.batch_size {config.eval.batch_size} does not divide over mesh.data x mesh.fsdp devices")
   program = program_lib.make_program(config, mesh)
   model, plan, first_host = program.model, program.plan, jax.process_index() == 0
@@ -153,7 +153,7 @@ def train(
   _log.info("%s parameters (%.1fM)\n%s", f"{n_params:,}", n_params / 1e6,
             sharding.describe(program.abstract_state, mesh))
   _log.info("%d device(s) of kind %s on %d host(s), mesh %s\n%s", jax.device_count(), jax.devices()[0].device_kind,
-            jax.process_count(), dict(mesh.shape), plan.describe())
+            jax.process_count(), sharding.shape_text(mesh), plan.describe())
 
   # --- A fresh state, or the newest checkpoint.
   checkpointer = checkpoint_lib.Checkpointer(

@@ -7,8 +7,8 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from bsm_jax import hardware, topology
-from bsm_jax.ahead.step import DoesNotFitError, compile_step, make_mesh, rows_per_device, with_rows
-from bsm_jax.training.program import ConfigError
+from bsm_jax.ahead.step import DoesNotFitError, compile_step, rows_per_device, with_rows
+from bsm_jax.training.program import ConfigError, make_mesh
 
 
 def remedies(config: ConfigDict, mesh: Mesh, *, rows_flag: bool) -> dict[str, dict]:
@@ -59,7 +59,7 @@ def try_remedies(
   Returns:
     what was tried; what fits comes first, the fastest by the static estimate before the others.
   """
-  mesh = make_mesh(config, topology.devices(topology_name, num_slices), num_slices)
+  mesh = make_mesh(config, topology.devices(topology_name, num_slices))
   config = config.copy_and_resolve_references() if rows is None else with_rows(config, mesh, rows)
   tried = []
   for text, settings in remedies(config, mesh, rows_flag=rows is not None).items():

@@ -67,26 +67,13 @@ def device_kind(mesh: Mesh) -> str:
   return mesh.devices.flat[0].device_kind
 
 
-def make_mesh(config: ConfigDict, devices: tuple[jax.Device, ...], num_slices: int = 1) -> Mesh:
-  """The config's mesh (`sharding.make_mesh`).
-
-  Raises:
-    ConfigError: the mesh does not fit the devices.
-  """
-  shape = (config.mesh.data, config.mesh.fsdp, config.mesh.model)
-  try:
-    return sharding.make_mesh(shape, devices, slices=num_slices)
-  except (ValueError, NotImplementedError) as error:
-    raise ConfigError(f"mesh (data, fsdp, model) over {len(devices)} devices: {error}") from error
-
-
 def rows_per_device(config: ConfigDict, mesh: Mesh) -> int:
   """Rows of a microbatch on one device.
 
   Raises:
     ConfigError: they do not divide evenly.
   """
-  places = mesh.shape["data"] * mesh.shape["fsdp"]
+  places = sharding.row_places(mesh)
   batch, accumulation = config.data.batch_size, config.accumulation
   if batch % (accumulation * places):
     raise ConfigError(
@@ -100,7 +87,7 @@ def rows_per_device(config: ConfigDict, mesh: Mesh) -> int:
 def with_rows(config: ConfigDict, mesh: Mesh, rows: int) -> ConfigDict:
   """A copy with the batch size that gives each device `rows` rows in a microbatch."""
   config = config.copy_and_resolve_references()
-  config.data.batch_size = rows * config.accumulation * mesh.shape["data"] * mesh.shape["fsdp"]
+  config.data.batch_size = rows * config.accumulation * sharding.row_places(mesh)
   return config
 
 
@@ -129,7 +116,7 @@ def compile_step(
   """
   devices = topology.devices(topology_name, num_slices)
   chip = chip or hardware.chip_of(devices[0].device_kind)
-  mesh = make_mesh(config, devices, num_slices)
+  mesh = program_lib.make_mesh(config, devices)
   config = config if rows is None else with_rows(config, mesh, rows)
   rows = rows_per_device(config, mesh)
   program = program_lib.make_program(config, mesh)

@@ -115,7 +115,7 @@ def make_program(config: ConfigDict, mesh: Mesh) -> Program:
     ConfigError: settings that contradict each other.
   """
   batch_size, context = config.data.batch_size, config.data.context
-  places = config.accumulation * mesh.shape["data"] * mesh.shape["fsdp"]
+  places = config.accumulation * sharding.row_places(mesh)
   if batch_size % places:
     raise ConfigError(
         f"data.batch_size {batch_size} does not divide into {config.accumulation} microbatches over"

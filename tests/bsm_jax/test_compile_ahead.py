@@ -129,7 +129,7 @@ def test_a_batch_that_does_not_divide_is_an_error_with_the_remedy(config):
 
 
 def test_rows_per_device_set_the_batch(config):
-  mesh = step_lib.make_mesh(small_config(data=2, fsdp=2), topology.devices(TOPOLOGY))
+  mesh = program_lib.make_mesh(small_config(data=2, fsdp=2), topology.devices(TOPOLOGY))
   config.accumulation = 3
   changed = step_lib.with_rows(config, mesh, 5)
   assert (changed.data.batch_size, step_lib.rows_per_device(changed, mesh)) == (5 * 3 * 4, 5)
@@ -141,13 +141,13 @@ def test_a_mesh_of_another_size_is_an_error():
     step_lib.compile_step(small_config(data=8), TOPOLOGY)
 
 
-def test_slices_are_crossed_by_the_data_axis_alone():
+def test_slices_are_crossed_by_data_parallelism_alone():
   devices = topology.devices("v5e:2x2", 2)
-  mesh = step_lib.make_mesh(small_config(fsdp=2), devices, 2)
-  assert dict(mesh.shape) == {"data": 4, "fsdp": 2, "model": 1}
-  assert [[d.slice_index for d in row.flat] for row in mesh.devices] == [[0, 0], [0, 0], [1, 1], [1, 1]]
+  mesh = program_lib.make_mesh(small_config(fsdp=2), devices)
+  assert dict(mesh.shape) == {"slice": 2, "data": 2, "fsdp": 2, "model": 1}
+  assert [{d.slice_index for d in of_slice.flat} for of_slice in mesh.devices] == [{0}, {1}]
   with pytest.raises(program_lib.ConfigError, match="mesh.data 1 is not a multiple of 2 slices"):
-    step_lib.make_mesh(small_config(data=1, fsdp=8), devices, 2)
+    program_lib.make_mesh(small_config(data=1, fsdp=8), devices)
 
 
 def test_an_unknown_topology_is_an_error_with_examples():
@@ -215,7 +215,7 @@ def test_remedies_are_tried_and_the_fastest_that_fits_comes_first(config, monkey
 
 
 def test_a_batch_given_by_rows_is_changed_by_rows(config):
-  mesh = step_lib.make_mesh(config, topology.devices(TOPOLOGY))
+  mesh = program_lib.make_mesh(config, topology.devices(TOPOLOGY))
   found = remedies.remedies(config, mesh, rows_flag=True)
   assert found["--rows_per_device=2"] == {"data.batch_size": 8}
   assert found["--config.accumulation=2 --rows_per_device=2"] == {"accumulation": 2}

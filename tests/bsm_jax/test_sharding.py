@@ -40,19 +40,26 @@ def test_a_mesh_that_does_not_fit_is_an_error(shape):
 
 
 def test_one_axis_takes_the_devices_that_are_left():
-  assert dict(sharding.make_mesh((-1, 2, 1)).shape) == {"data": 4, "fsdp": 2, "model": 1}
-  assert dict(sharding.make_mesh((2, 1, -1), slices=2).shape) == {"data": 2, "fsdp": 1, "model": 4}
+  assert dict(sharding.make_mesh((-1, 2, 1)).shape) == {"slice": 1, "data": 4, "fsdp": 2, "model": 1}
+  assert dict(sharding.make_mesh((2, 1, -1), slices=2).shape) == {"slice": 2, "data": 1, "fsdp": 1, "model": 4}
 
 
-def test_the_data_axis_crosses_slices_and_the_others_stay_inside():
-  assert numbers(sharding.make_mesh((4, 2, 1), slices=2)) == [[[0], [1]], [[2], [3]], [[4], [5]], [[6], [7]]]
-  assert numbers(sharding.make_mesh((2, 2, 2), slices=2)) == [[[0, 1], [2, 3]], [[4, 5], [6, 7]]]
+def test_data_parallelism_crosses_slices_and_the_other_axes_stay_inside():
+  assert numbers(sharding.make_mesh((4, 2, 1), slices=2)) == [[[[0], [1]], [[2], [3]]], [[[4], [5]], [[6], [7]]]]
+  assert numbers(sharding.make_mesh((2, 2, 2), slices=2)) == [[[[0, 1], [2, 3]]], [[[4, 5], [6, 7]]]]
+
+
+def test_each_slice_has_all_moments_and_a_part_of_the_rows():
+  run = program.make_program(small_config(), sharding.make_mesh((4, 2, 1), slices=2))
+  moments = [x.sharding.spec for name, x in paths(run.abstract_state).items() if "/mu/" in name and x.ndim == 2]
+  assert moments and all("slice" not in str(spec) and "data" in str(spec) for spec in moments)
+  assert run.batch_sharding.shard_shape((16,)) == (2,)
 
 
 def test_slices_are_found_by_what_devices_say():
   interleaved = [Device(id=k, slice_index=k % 2) for k in range(8)]
   mesh = sharding.make_mesh((4, 1, 2), interleaved)
-  assert numbers(mesh) == [[[0, 2]], [[4, 6]], [[1, 3]], [[5, 7]]]
+  assert numbers(mesh) == [[[[0, 2]], [[4, 6]]], [[[1, 3]], [[5, 7]]]]
   assert numbers(sharding.make_mesh((4, 1, 2), interleaved, slices=2)) == numbers(mesh)
 
 
