@@ -43,8 +43,8 @@ def describe(step: CompiledStep, topology_name: str) -> str:
   batch, context = program.abstract_batch["tokens"].shape
   parts = ", ".join(f"{name} {_size(count)}" for name, count in dataclasses.asdict(memory).items())
   lines = [
-      f"{topology_name}: {program.mesh.size} devices ({step.chip.name}) as {sharding.shape_text(program.mesh)}; {batch} rows of {context} a step,"
-      f" {step.rows} a device and microbatch",
+      f"{topology_name}: {program.mesh.size} devices ({step.chip.name}) as {sharding.shape_text(program.mesh)};"
+      f" {batch} rows of {context} a step, {step.rows} a device and microbatch",
       f"compiled in {profile.compile_seconds:.1f} s",
       f"HBM a device: {_size(memory.total)} of {_size(step.chip.hbm_bytes)}, fits ({parts}; aliased counts once)",
       f"FLOPs a device and step, analytic: {step.flops[0]:.4g}, causal attention halved; {step.flops[1]:.4g} in full",

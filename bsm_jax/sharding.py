@@ -35,8 +35,8 @@ def make_mesh(
   """A mesh with axes `slice`, `data`, `fsdp`, `model`; data parallelism alone crosses slices.
 
   Between slices is the data centre's network (DCN), tens of times slower than the links inside a slice (ICI). Data
-  parallelism sends the least: gradients, once a step, where `fsdp` gathers weights and `model` sums activations in every
-  layer. It has two axes, so that slices exchange nothing else: what is spread over `data` lies whole in each slice.
+  parallelism sends the least: gradients, once a step, where `fsdp` gathers weights and `model` sums activations in
+  every layer. It has two axes, so that slices exchange nothing else: what is spread over `data` is whole in each slice.
 
   Args:
     shape: sizes of (data, fsdp, model) over all slices; one of them may be -1, for all the devices that are left. The
