@@ -67,7 +67,7 @@ def draw(workdir: str | os.PathLike) -> list[str]:
   workdir = epath.Path(workdir)
   if not (workdir / "config.json").exists():
     raise ReportError(f"{workdir} is no run directory (it has no config.json): give the --workdir of a training run")
-  lines = metrics_lib.read_metrics(workdir)
+  lines = [line for line in metrics_lib.read_metrics(workdir) if line["kind"] != "start"]
   if not lines:
     raise ReportError(f"{workdir / 'metrics.jsonl'} has no lines yet: let the run log a few steps first")
   config = json.loads((workdir / "config.json").read_text())

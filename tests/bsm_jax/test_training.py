@@ -176,9 +176,9 @@ def test_a_run_goes_through_its_rounds_and_says_so(small_config, uninterrupted):
   assert lines[-1]["valid/pairs/loss"] < lines[0]["valid/pairs/loss"]
 
 
-# The flag of step 2 goes into the batch of step 3, and all hosts see it when they read that step's result, while step 4
-# runs. After step 5 comes an evaluation, which sees it at once and is left to the next start.
-@pytest.mark.parametrize(("number", "at", "stops_at"), [(signal.SIGINT, 2, 4), (signal.SIGTERM, 5, 5)])
+# A wish to stop that comes with step 7 goes into the batch of step 8, whose result all hosts read while step 9 runs.
+# After step 5 comes an evaluation, which sees the wish at once and is left to the next start.
+@pytest.mark.parametrize(("number", "at", "stops_at"), [(signal.SIGINT, 7, 9), (signal.SIGTERM, 5, 5)])
 def test_resume_after_a_signal_is_bitwise_identical(
     small_config, uninterrupted, tmp_path, monkeypatch, number, at, stops_at
 ):
