@@ -25,7 +25,7 @@ from bsm_jax import sharding, static_profile, topology
 from bsm_jax.ahead import executable
 from bsm_jax.ahead.remedies import Remedy, try_remedies
 from bsm_jax.ahead.step import CompiledStep, DoesNotFitError, compile_step
-from bsm_jax.training.program import ConfigError
+from bsm_jax.training.program import ConfigError, with_mixtures
 
 
 def _size(count: float) -> str:
@@ -145,7 +145,7 @@ def main(argv) -> None:
   absl_logging.set_verbosity(absl_logging.WARNING)
   logging.getLogger("bsm_jax").setLevel(logging.INFO)
   try:
-    sys.exit(compile_ahead(flags.FLAGS.config, flags.FLAGS))
+    sys.exit(compile_ahead(with_mixtures(flags.FLAGS.config), flags.FLAGS))
   except (ConfigError, topology.TopologyError) as error:
     sys.exit(f"error: {error}")
 

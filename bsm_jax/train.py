@@ -30,10 +30,10 @@ import bsm_jax
 from bsm_jax import model as model_lib
 from bsm_jax import multihost, sharding, tokenizer
 from bsm_jax.input import loader, mixture, rows
+from bsm_jax.training import beginning, progress
 from bsm_jax.training import checkpoint as checkpoint_lib
 from bsm_jax.training import metrics as metrics_lib
 from bsm_jax.training import program as program_lib
-from bsm_jax.training import progress
 from bsm_jax.training import step as step_lib
 from bsm_jax.training.program import ConfigError
 
@@ -78,38 +78,6 @@ def answering_signals(stop: loader.Stop):
       signal.signal(number, handler)
 
 
-# Settings that say how a run is computed, not what.
-_MAY_CHANGE = (
-    "data.root", "data.prefetch", "data.stall_seconds", "model.attention", "model.blocks", "model.scan", "model.remat",
-)  # fmt: skip
-
-
-def _check_resume(meta: dict, current: dict) -> None:
-  """Refuses to continue a run whose checkpoint means something else under the present config.
-
-  Rounds that have not begun may be changed, added or left out.
-  """
-  begun = lambda config: config | {"rounds": {n: r for n, r in config["rounds"].items() if n <= meta["round"]}}
-  saved, current = begun(meta["config"]), begun(current)
-  differences = []
-  for key in ("model", "data", "rounds", "optimizer", "seed"):
-    before, now = (_flatten(c.get(key), key) for c in (saved, current))
-    for name in sorted(before.keys() | now.keys()):
-      if name not in _MAY_CHANGE and before.get(name) != now.get(name):
-        differences.append(f"  {name}: {before.get(name)!r} in the checkpoint, {now.get(name)!r} now")
-  if differences:
-    raise ConfigError(
-        "the run directory holds a checkpoint of another config:\n" + "\n".join(differences) + "\nUse another"
-        " --workdir, or the settings of the checkpoint."
-    )
-
-
-def _flatten(value, prefix: str) -> dict:
-  if not isinstance(value, dict):
-    return {prefix: value}
-  return {name: leaf for key, part in value.items() for name, leaf in _flatten(part, f"{prefix}.{key}").items()}
-
-
 def train(
     config: ConfigDict, workdir: str, *, profile: tuple[int, int] | None = None, wandb_project: str | None = None
 ) -> Outcome:
@@ -125,6 +93,7 @@ def train(
     ConfigError, RowsError, DataStalledError, CheckpointError, UnstableError, MetricsError: see the message.
   """
   # --- The config becomes plain objects; from here on nobody sees the ConfigDict.
+  config = program_lib.with_mixtures(config)
   if not config.data.root:
     raise ConfigError("data.root is not set: give --config.data.root=DIR, the `rows` folder of a build")
   root, context, batch_size = config.data.root, config.data.context, config.data.batch_size
@@ -137,8 +106,25 @@ def train(
   workdir = epath.Path(workdir)
   workdir.mkdir(parents=True, exist_ok=True)
 
+  # --- What there is already: checkpoints of this run, else of the one that it starts from.
+  checkpointer = checkpoint_lib.Checkpointer(
+      workdir / "checkpoints", every_steps=config.checkpoint.every_steps, keep=config.checkpoint.keep,
+      keep_steps=plan.starts,
+  )  # fmt: skip
+  resumes = checkpointer.latest_step() is not None
+  if resumes:
+    meta = checkpointer.meta()
+    beginning.check_resume(meta, settings)
+    drawn_before = meta["drawn_before"]
+  elif config.init_from:
+    first, drawn_before = beginning.start_from(config.init_from, settings, program)
+  else:
+    first, drawn_before = program.init, {}
+
   # --- Data: the rows of the whole run, and the validation rows.
-  rows_of_run = mixture.MixtureInput(root, plan.rows(), seed=config.seed, context=context)
+  rows_of_run = mixture.MixtureInput(
+      root, plan.rows(), seed=config.seed, context=context, drawn_before=drawn_before
+  )
   validation = {
       name: rows.open_row_set(root, name, "valid", context=context) for name in config.eval.row_sets
   }
@@ -155,16 +141,11 @@ def train(
   _log.info("%d device(s) of kind %s on %d host(s), mesh %s\n%s", jax.device_count(), jax.devices()[0].device_kind,
             jax.process_count(), sharding.shape_text(mesh), plan.describe())
 
-  # --- A fresh state, or the newest checkpoint.
-  checkpointer = checkpoint_lib.Checkpointer(
-      workdir / "checkpoints", every_steps=config.checkpoint.every_steps, keep=config.checkpoint.keep
-  )
+  # --- The state to begin with, or that of the newest checkpoint.
   interval = np.zeros((len(rows_of_run.mixture.row_sets), 2, len(step_lib.CLASSES)))
-  if checkpointer.latest_step() is None:
-    state = program.init()
-    start_step = 0
+  if not resumes:
+    state, start_step = first(), 0
   else:
-    _check_resume(checkpointer.meta(), settings)
     restored = checkpointer.restore(program.abstract_state)
     state, start_step = restored.state, restored.step
     batches.seek(restored.data["next_row"])
@@ -266,7 +247,8 @@ def train(
         "vocabulary_hash": tokenizer.vocabulary_hash(),
         "round": plan.rounds[plan.round_number(max(step - 1, 0))].name,
         "tokens": step * plan.tokens_per_step,
-        "rows": rows_of_run.mixture.drawn(batches.next_row),
+        "rows": drawn_before | rows_of_run.mixture.drawn(batches.next_row),
+        "drawn_before": drawn_before,
         "version": bsm_jax.__version__,
     }
     return checkpoint_lib.Checkpoint(step, state, data, meta)

@@ -5,15 +5,22 @@ Needs: rows of all four corpora with context 1024, and some 64 TPU v5e chips or 
 
   python -m bsm_jax.train --config=configs/bsm_110m.py --config.data.root=ROWS --workdir=DIR
 
+`configs/bsm_110m.py:single` is the paper's ablation; `configs/arms.py` has the other variations.
+
 The paper prints 32,500 steps of 4096 x 1024 and token budgets of 272B; these disagree, and the budgets are used.
 """
 
 from ml_collections import ConfigDict, config_dict
 
+from configs import arms
 
-def get_config() -> ConfigDict:
+
+def get_config(variations: str = "") -> ConfigDict:
   config = ConfigDict()
   config.seed = 0
+  # A run directory to start from instead of fresh parameters, RUN or RUN@ROUND for that round's end. Parameters and
+  # optimizer continue, and so does each row set where it stood; steps and the schedule begin anew.
+  config.init_from = config_dict.placeholder(str)
 
   config.model = ConfigDict()
   config.model.n_layers = 12
@@ -38,7 +45,8 @@ def get_config() -> ConfigDict:
   config.data.prefetch = 4  # Batches read ahead by each host.
   config.data.stall_seconds = 600.0  # A host that waits longer for a batch gives up: a restart is better than a hang.
 
-  # Rounds run in the order of their names. Weights count tokens; a row set of weight 0 is left out.
+  # Rounds run in the order of their names. Weights count tokens; a row set of weight 0 is left out. A round's
+  # `weights_file`, which a mixture search writes, replaces its weights.
   config.rounds = ConfigDict()
   config.rounds.round1 = ConfigDict()
   config.rounds.round1.tokens = 100e9
@@ -115,4 +123,6 @@ def get_config() -> ConfigDict:
           "protein": "valid/refseq_pairs_whole/protein",
       },
   })
-  return config
+  for of_round in config.rounds.values():
+    of_round.weights_file = config_dict.placeholder(str)
+  return arms.apply(config, variations)

@@ -8,10 +8,10 @@ Needs: the same rows as `bsm_110m`, and some 64 TPU v5e chips or more.
 
 from ml_collections import ConfigDict
 
-from configs import bsm_110m
+from configs import arms, bsm_110m
 
 
-def get_config() -> ConfigDict:
+def get_config(variations: str = "") -> ConfigDict:
   config = bsm_110m.get_config()
   config.model.n_layers = 20
   config.model.n_heads = 16
@@ -21,4 +21,4 @@ def get_config() -> ConfigDict:
   config.data.batch_size = 1024
   config.eval.every_steps = 4000
   config.checkpoint.every_steps = 2000
-  return config
+  return arms.apply(config, variations)

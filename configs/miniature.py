@@ -10,12 +10,12 @@ or, with rows from `configs/data/miniature.py`:
   python -m bsm_jax.train --config=configs/miniature.py --config.data.root=ROWS --workdir=DIR
 """
 
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, config_dict
 
-from configs import bsm_110m
+from configs import arms, bsm_110m
 
 
-def get_config() -> ConfigDict:
+def get_config(variations: str = "") -> ConfigDict:
   config = bsm_110m.get_config()
   config.model.n_layers = 4
   config.model.n_heads = 6
@@ -69,4 +69,6 @@ def get_config() -> ConfigDict:
           "given a wrong DNA": "valid/translate_wrong_w10_30/protein",
       },
   })
-  return config
+  for of_round in config.rounds.values():
+    of_round.weights_file = config_dict.placeholder(str)
+  return arms.apply(config, variations)

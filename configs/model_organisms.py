@@ -10,12 +10,12 @@ Rows from `configs/data/model_organisms.py`; one single-threaded device a core i
   python -m bsm_jax.train --config=configs/model_organisms.py --config.data.root=ROWS --workdir=DIR
 """
 
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, config_dict
 
-from configs import miniature
+from configs import arms, miniature
 
 
-def get_config() -> ConfigDict:
+def get_config(variations: str = "") -> ConfigDict:
   config = miniature.get_config()
   config.model.n_layers = 5
   config.model.d_ff = 576
@@ -63,4 +63,6 @@ def get_config() -> ConfigDict:
         "given a wrong DNA": f"valid/translate_wrong_{name}_w10_60/protein",
     }
   config.checkpoint.every_steps = 250
-  return config
+  for of_round in config.rounds.values():
+    of_round.weights_file = config_dict.placeholder(str)
+  return arms.apply(config, variations)

@@ -12,25 +12,13 @@ cores; one single-threaded device a core is fastest:
 
 from ml_collections import ConfigDict
 
-from configs import model_organisms
-
-ARMS = ("mixed", "single")
+from configs import arms, model_organisms
 
 
-def get_config(arm: str = "mixed") -> ConfigDict:
-  if arm not in ARMS:
-    raise ValueError(f"configs/small.py:{arm}: the arms are {', '.join(ARMS)}")
+def get_config(variations: str = "") -> ConfigDict:
   config = model_organisms.get_config()
   # The small corpora: tens of rows of real records, which the last rounds repeat a few times.
   for name in ("round3", "round4"):
     config.rounds[name].weights.update({"gene_related_w10_30": 0.05, "web_interleaved": 0.1})
   config.eval.row_sets.single_rna = 128
-  if arm == "single":
-    for of_round in config.rounds.values():
-      of_round.weights = only_single(of_round.weights)
-  return config
-
-
-def only_single(weights: ConfigDict) -> ConfigDict:
-  """The weights of the single-modal row sets alone."""
-  return ConfigDict({name: weight for name, weight in weights.items() if name.startswith("single_")})
+  return arms.apply(config, variations)

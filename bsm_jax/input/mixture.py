@@ -57,8 +57,8 @@ def _counts(n: int, units: Sequence[int]) -> list[int]:
 class RoundMixture(grain.transforms.DatasetSelectionMap):
   """Index in the run to (row set, index in that row set's endless stream)."""
 
-  def __init__(self, rounds: Sequence[RoundRows]):
-    """Args: rounds, in order.
+  def __init__(self, rounds: Sequence[RoundRows], drawn_before: Mapping[str, int] | None = None):
+    """Args: rounds, in order; rows that earlier runs have drawn from each row set.
 
     Raises:
       ValueError: for a round without rows, or with weights that are not positive (leave a row set out instead).
@@ -74,7 +74,7 @@ class RoundMixture(grain.transforms.DatasetSelectionMap):
     self._parts = [[self.row_sets.index(name) for name in r.weights] for r in rounds]
     self._units = [_integer_weights(list(r.weights.values())) for r in rounds]
     # Where each row set stands when a round begins.
-    self._offsets = [[0] * len(self.row_sets)]
+    self._offsets = [[(drawn_before or {}).get(name, 0) for name in self.row_sets]]
     for r, parts, units in zip(rounds, self._parts, self._units):
       offsets = list(self._offsets[-1])
       for part, count in zip(parts, _counts(r.rows, units)):
@@ -99,7 +99,7 @@ class RoundMixture(grain.transforms.DatasetSelectionMap):
     raise AssertionError(f"no row set for row {index}: the weights of round {number + 1} do not add up")
 
   def drawn(self, index: int) -> dict[str, int]:
-    """Rows drawn from each row set by the first `index` rows of the run."""
+    """Rows drawn from each row set by the first `index` rows of the run, and by earlier ones."""
     number = min(bisect.bisect_right(self._starts, index), len(self._parts)) - 1
     counts = list(self._offsets[number])
     for part, count in zip(self._parts[number], _counts(index - self._starts[number], self._units[number])):
@@ -120,13 +120,27 @@ class MixtureInput:
     dataset: Grain MapDataset of `{"tokens": uint8 [context], "row_set": int32 []}`, one element a row of the run.
   """
 
-  def __init__(self, root: str, rounds: Sequence[RoundRows], *, seed: int, context: int):
+  def __init__(
+      self,
+      root: str,
+      rounds: Sequence[RoundRows],
+      *,
+      seed: int,
+      context: int,
+      drawn_before: Mapping[str, int] | None = None,
+  ):
     """Opens the train split of every row set that a round names.
+
+    Args:
+      root: folder of row sets.
+      rounds, drawn_before: see `RoundMixture`.
+      seed: of the order in which each row set is gone through.
+      context: tokens in a row.
 
     Raises:
       RowsError: see `rows.open_row_set`.
     """
-    self.mixture = RoundMixture(rounds)
+    self.mixture = RoundMixture(rounds, drawn_before)
     self._seed = seed
     self._row_sets = [rows_lib.open_row_set(root, n, "train", context=context) for n in self.mixture.row_sets]
     streams = []

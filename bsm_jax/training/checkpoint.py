@@ -7,10 +7,12 @@ there, so a run killed at any moment finds its previous checkpoint.
 
 import contextlib
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import orbax.checkpoint as ocp
 from etils import epath
+from orbax.checkpoint import checkpoint_managers as policies
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,17 +32,35 @@ class CheckpointError(ValueError):
 class Checkpointer:
   """Saves and restores the checkpoints of one run directory."""
 
-  def __init__(self, folder: str | epath.Path, *, every_steps: int = 1, keep: int = 2):
-    """Args: folder for the checkpoints, local or gs://; steps between them; how many to keep."""
+  def __init__(
+      self,
+      folder: str | epath.Path,
+      *,
+      every_steps: int | None = None,
+      keep: int = 2,
+      keep_steps: Sequence[int] = (),
+  ):
+    """Opens the folder of a run's checkpoints, made if absent.
+
+    Args:
+      folder: local or gs://.
+      every_steps: steps between checkpoints; None to read only, which leaves a run that is writing there undisturbed.
+      keep: how many of the newest to keep.
+      keep_steps: steps whose checkpoints are kept for good.
+    """
     self.folder = epath.Path(folder)
-    options = ocp.CheckpointManagerOptions(
-        save_interval_steps=every_steps,
-        max_to_keep=keep,
-        enable_async_checkpointing=True,
-        create=True,
-        # What a kill in the middle of a write left behind would fill the disk in time.
-        cleanup_tmp_directories=True,
-    )
+    if every_steps is None:
+      options = ocp.CheckpointManagerOptions(read_only=True)
+    else:
+      kept = [policies.LatestN(keep), policies.CustomSteps(keep_steps)]
+      options = ocp.CheckpointManagerOptions(
+          save_interval_steps=every_steps,
+          preservation_policy=policies.AnyPreservationPolicy(kept),
+          enable_async_checkpointing=True,
+          create=True,
+          # What a kill in the middle of a write left behind would fill the disk in time.
+          cleanup_tmp_directories=True,
+      )
     # Orbax wants absolute paths; those of buckets are, and `resolve` would take them for names of local folders.
     absolute = self.folder if "://" in str(folder) else self.folder.resolve()
     self._manager = ocp.CheckpointManager(absolute, options=options)
@@ -85,10 +105,23 @@ class Checkpointer:
     """Step of the newest complete checkpoint."""
     return self._manager.latest_step()
 
-  def meta(self) -> dict:
-    """The JSON `meta` of the newest checkpoint."""
-    step = self._require_step()
+  def meta(self, step: int | None = None) -> dict:
+    """The JSON `meta` of a checkpoint, by default the newest."""
+    step = self._require(step)
     return self._read(step, ocp.args.Composite(meta=ocp.args.JsonRestore())).meta
+
+  def end_of_round(self, name: str) -> int:
+    """Step of the last checkpoint of a round.
+
+    Raises:
+      CheckpointError: there is none.
+    """
+    rounds = {step: self.meta(step)["round"] for step in self._manager.all_steps()}
+    steps = [step for step, of_step in rounds.items() if of_step == name]
+    if not steps:
+      there = ", ".join(f"{step} ({of_step})" for step, of_step in sorted(rounds.items())) or "none"
+      raise CheckpointError(f"no checkpoint of round {name!r} in {self.folder}; there are: {there}")
+    return max(steps)
 
   def _read(self, step: int, items: ocp.args.Composite):
     try:
@@ -100,13 +133,13 @@ class Checkpointer:
           f" from an older one (steps: {others})."
       ) from error
 
-  def restore(self, abstract_state) -> Checkpoint:
-    """The newest checkpoint, laid out on devices as `abstract_state` (ShapeDtypeStructs with shardings) says.
+  def restore(self, abstract_state, step: int | None = None) -> Checkpoint:
+    """A checkpoint, by default the newest, laid out as `abstract_state` (ShapeDtypeStructs with shardings) says.
 
     Raises:
       CheckpointError: there is none, or it cannot be read.
     """
-    step = self._require_step()
+    step = self._require(step)
     items = ocp.args.Composite(
         state=ocp.args.StandardRestore(abstract_state), data=ocp.args.JsonRestore(), meta=ocp.args.JsonRestore()
     )
@@ -124,8 +157,11 @@ class Checkpointer:
       self._manager.wait_until_finished()
       self._manager.close()
 
-  def _require_step(self) -> int:
-    step = self._manager.latest_step()
-    if step is None:
+  def _require(self, step: int | None) -> int:
+    steps = self._manager.all_steps()
+    if not steps:
       raise CheckpointError(f"no complete checkpoint in {self.folder}")
-    return step
+    if step is not None and step not in steps:
+      there = ", ".join(str(s) for s in sorted(steps))
+      raise CheckpointError(f"no complete checkpoint of step {step} in {self.folder}; there are: {there}")
+    return max(steps) if step is None else step

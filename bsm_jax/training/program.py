@@ -4,11 +4,13 @@
 """
 
 import dataclasses
+import json
 import logging
 from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
+from etils import epath
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
@@ -44,11 +46,30 @@ def make_mesh(
     raise ConfigError(f"mesh (data, fsdp, model): {error}") from error
 
 
+def with_mixtures(config: ConfigDict) -> ConfigDict:
+  """A copy in which each round that names a `weights_file` has that file's `weights` (JSON) for its own.
+
+  Raises:
+    ConfigError: such a file cannot be read or holds no weights.
+  """
+  config = config.copy_and_resolve_references()
+  for name, of_round in config.rounds.items():
+    path = of_round.get("weights_file")
+    if path:
+      try:
+        weights = json.loads(epath.Path(path).read_text())["weights"]
+        of_round.weights = ConfigDict({row_set: float(weight) for row_set, weight in weights.items()})
+      except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ConfigError(f"rounds.{name}.weights_file {path} holds no mixture ({error!r}): give a file that a mixture"
+                          ' search wrote, {"weights": {ROW_SET: NUMBER, ...}}') from error
+  return config
+
+
 def schedule(config: ConfigDict) -> rounds_lib.Schedule:
   """The rounds of a run's ConfigDict, in the order of their names; row sets of weight 0 are left out."""
   found = []
   for name in sorted(config.rounds):
-    fields = config.rounds[name].to_dict()
+    fields = {key: value for key, value in config.rounds[name].to_dict().items() if key != "weights_file"}
     fields["weights"] = {row_set: weight for row_set, weight in fields["weights"].items() if weight}
     found.append(rounds_lib.Round(name=name, **fields))
   return rounds_lib.Schedule(found, batch_size=config.data.batch_size, context=config.data.context)
@@ -64,6 +85,7 @@ class Program:
     plan: the rounds on the axis of steps.
     mesh: the devices.
     init: `init() -> state`, jitted; fresh train state, placed.
+    begin_anew: `begin_anew(state) -> state`, jitted; parameters and optimizer of an earlier run, at step 0.
     train_step: `train_step(state, batch) -> (state, metrics)`, jitted, the state donated; see `make_train_step`.
     eval_step: `eval_step(params, batch) -> metrics`, jitted; see `make_eval_step`.
     abstract_state: the train state as `jax.ShapeDtypeStruct`s with their shardings.
@@ -75,6 +97,7 @@ class Program:
   plan: rounds_lib.Schedule
   mesh: Mesh
   init: Callable
+  begin_anew: Callable
   train_step: Callable
   eval_step: Callable
   abstract_state: dict
@@ -149,6 +172,7 @@ def make_program(config: ConfigDict, mesh: Mesh) -> Program:
       plan=plan,
       mesh=mesh,
       init=jax.jit(init, out_shardings=state_shardings),
+      begin_anew=jax.jit(step_lib.begin_anew, donate_argnums=0, out_shardings=state_shardings),
       train_step=jax.jit(
           train_step, donate_argnums=0, out_shardings=(state_shardings, sharding.replicated(mesh))
       ),

@@ -82,6 +82,11 @@ def init_state(params, optimizer: optax.GradientTransformation) -> dict:
   return {"step": count(), "params": params, "opt_state": optimizer.init(params), "guard": guard}
 
 
+def begin_anew(state: dict) -> dict:
+  """The state of an earlier run with its parameters and optimizer, at step 0 and with a guard that knows nothing."""
+  return state | {"step": jnp.zeros((), jnp.int32), "guard": jax.tree.map(jnp.zeros_like, state["guard"])}
+
+
 def check(config: GuardConfig, guard: dict, step: jax.Array, loss: jax.Array, norm: jax.Array):
   """Whether a step is to be taken, and the guard's state after it.
 
