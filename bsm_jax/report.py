@@ -19,7 +19,7 @@ matplotlib.use("Agg")
 from matplotlib import pyplot as plt  # noqa: E402  (the backend must be chosen first)
 
 # A palette that stays apart for colour-blind readers (Okabe and Ito, 2008).
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 
 
 class ReportError(ValueError):
@@ -42,7 +42,7 @@ def round_borders(lines: list[dict]) -> list[tuple[int, str]]:
 
 
 def _panel(axes, lines: list[dict], title: str, curves: dict[str, str], unit: str) -> None:
-  for (legend, metric), colour in zip(curves.items(), _COLOURS * (1 + len(curves) // len(_COLOURS))):
+  for (legend, metric), colour in zip(curves.items(), COLOURS * (1 + len(curves) // len(COLOURS))):
     steps, values = curve(lines, metric)
     axes.plot(steps, values, label=legend, color=colour, linewidth=1.6)
   for step, name in round_borders(lines):
@@ -81,13 +81,13 @@ def draw(workdir: str | os.PathLike) -> list[str]:
   folder = workdir / "figures"
   folder.mkdir(parents=True, exist_ok=True)
   paths = []
-  overview, grid = plt.subplots(1, len(panels), figsize=(5 * len(panels), 3.8), squeeze=False)
+  overview, grid = plt.subplots(1, len(panels), figsize=(5 * len(panels), 3.8), squeeze=False, layout="constrained")
   for axes, (title, curves, unit) in zip(grid[0], panels):
     _panel(axes, lines, title, curves, unit)
-    figure, single = plt.subplots(figsize=(5.5, 4))
+    figure, single = plt.subplots(figsize=(5.5, 4), layout="constrained")
     _panel(single, lines, title, curves, unit)
-    paths.append(_save(figure, folder / (re.sub(r"[^a-z0-9]+", "_", title.lower()).strip("_") + ".png")))
-  paths.append(_save(overview, folder / "overview.png"))
+    paths.append(save(figure, folder / f"{file_name(title)}.png"))
+  paths.append(save(overview, folder / "overview.png"))
   with (folder / "curves.csv").open("w") as file:
     table = csv.writer(file)
     table.writerow(["metric", "step", "value"])
@@ -96,8 +96,13 @@ def draw(workdir: str | os.PathLike) -> list[str]:
   return paths
 
 
-def _save(figure, path: epath.Path) -> str:
-  figure.tight_layout()
+def file_name(title: str) -> str:
+  """A title as the name of a file, without its ending; "" where nothing of it can be used."""
+  return re.sub(r"[^a-z0-9]+", "_", title.lower()).strip("_")
+
+
+def save(figure, path: epath.Path) -> str:
+  """Writes a figure as PNG, closes it, and gives the path."""
   with path.open("wb") as file:
     figure.savefig(file, dpi=150, format="png")
   plt.close(figure)

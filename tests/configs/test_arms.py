@@ -3,9 +3,9 @@
 import pytest
 
 from bsm_jax.training import program
-from configs import bsm_110m, bsm_270m, miniature, model_organisms, small
+from configs import bsm_110m, bsm_270m, miniature, miniature_5m, model_organisms, small, small_6m
 
-CONFIGS = [bsm_110m, bsm_270m, miniature, model_organisms, small]
+CONFIGS = [bsm_110m, bsm_270m, miniature, miniature_5m, model_organisms, small, small_6m]
 
 
 @pytest.mark.parametrize("config", CONFIGS)
@@ -38,6 +38,15 @@ def test_a_search_is_one_short_round_whose_rate_falls_to_zero(config):
 def test_variations_add_up():
   (alone,) = program.schedule(bsm_110m.get_config("single,round2")).rounds
   assert set(alone.weights) == {"single_dna", "single_rna", "single_protein"} and alone.tokens == 156e9
+
+
+@pytest.mark.parametrize(("smaller", "larger"), [(bsm_110m, bsm_270m), (miniature, miniature_5m), (small, small_6m)])
+def test_larger_siblings_see_the_same_tokens(smaller, larger):
+  configs = [module.get_config() for module in (smaller, larger)]
+  tokens = [[r.tokens for r in program.schedule(config).rounds] for config in configs]
+  assert tokens[0] == tokens[1]
+  sizes = [program.model_config(config).matmul_params for config in configs]
+  assert 2.4 < sizes[1] / sizes[0] < 2.8
 
 
 def test_an_unknown_variation_lists_those_there_are():

@@ -97,12 +97,12 @@ def test_a_new_point_leaves_the_ids_of_the_others_as_they_were(tmp_path):
 
 def test_ids_stay_what_they_are_across_versions():
   """Finished runs are found by their ids: a change here would orphan them."""
-  assert [run.id for run in sweep.make_runs(LEARNING_RATE)] == [
+  assert {run.id for run in sweep.make_runs(LEARNING_RATE)} >= {
     "lr_end_0.0005-lr_start_0.0005-a8b69897",
     "lr_end_0.001-lr_start_0.001-6351c016",
     "lr_end_0.002-lr_start_0.002-f019b43e",
     "lr_end_0.004-lr_start_0.004-79393be5",
-  ]
+  }
 
 
 @pytest.mark.parametrize(
