@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 def get_config() -> ConfigDict:
   config = ConfigDict()
   config.base = "configs/miniature.py"
-  config.overrides = [at_peak(peak) for peak in (2e-5, 2e-4, 5e-4, 1e-3, 2e-3, 4e-3)]
+  config.overrides = [at_peak(peak) for peak in (5e-4, 1e-3, 2e-3, 4e-3, 2e-4, 2e-5)]
   config.metrics = ["valid/translate_w10_30/protein", "valid/translate_w10_30/loss", "valid/single_dna/dna"]
   return config
 
