@@ -9,7 +9,8 @@ Names say what a row set is: `diagnose_<organism>_code<genetic code>_<windows>_<
 60 codons; `full` as many as the context holds beside their residues; `whole` the same for every gene, of which the
 evaluation takes those that fit whole; `introns` genomic DNA, of which it takes windows with an intron, and `spliced`
 the same windows without. The conditions of one organism and windows show the same windows of the same held-out genes.
-Only `codon_usage` is of training genes.
+Only `codon_usage` is of training genes. A protein alone is a window too, and `single_protein` shows proteins from their
+start: the first residue of `protein_alone` tells a model to expect M, and costs the more the surer it is of that.
 
 Introns are those of C. elegans: with a context of 256, six thousand windows of held-out yeast genes hold two introns
 (most are longer than the context), a hundred of the worm's hold twenty.
