@@ -34,7 +34,8 @@ class PairRowSet(RowSet):
   """Rows of genes in two or three modalities.
 
   Attributes:
-    modalities: these, in this order; empty for a random choice of two or more in random order for each document.
+    modalities: these; empty for a random choice of two or more in random order for each document.
+    order: of `modalities`: `given`, or `random` for each document.
     views: how often each gene is gone through.
     codons: (least, most) codons of a window, drawn anew for each; () for whole genes.
     length_distribution: `uniform` or `log_uniform` over `codons`.
@@ -49,6 +50,7 @@ class PairRowSet(RowSet):
   """
 
   modalities: tuple[str, ...] = ()
+  order: str = "given"
   views: int = 1
   codons: tuple[int, ...] = ()
   length_distribution: str = "uniform"
@@ -92,7 +94,7 @@ ROW_SETS = {
 }
 _CHOICES = {
     "length_distribution": ("uniform", "log_uniform"), "dna": ("spliced", "genomic"), "long": ("window", "concatenate"),
-    "strand": ("random", "both", "forward"),
+    "strand": ("random", "both", "forward"), "order": ("given", "random"),
 }
 MIN_CONTEXT = 32
 _BASES_PER_CODON = {Modality.DNA: 3, Modality.RNA: 3, Modality.PROTEIN: 1}

@@ -107,9 +107,14 @@ def _arrangements(available: tuple[Modality, ...]) -> list[list[tuple[Modality, 
   return [list(itertools.permutations(available, size)) for size in sizes]
 
 
-def _draw_modalities(available: tuple[Modality, ...], u: float, v: float) -> tuple[Modality, ...]:
+def _draw_modalities(
+    row_set: PairRowSet, available: tuple[Modality, ...], u: float, v: float
+) -> tuple[Modality, ...]:
+  """What a document shows, in its order; `available` is what the row set names, or all that the gene has."""
+  if row_set.modalities and row_set.order == "given":
+    return available
   by_size = _arrangements(available)
-  choices = by_size[int(u * len(by_size))]
+  choices = by_size[-1 if row_set.modalities else int(u * len(by_size))]
   return choices[int(v * len(choices))]
 
 
@@ -165,7 +170,7 @@ def _windows(gene, row_set, wanted, context, rng, tally, partner) -> Iterator[np
   mean = min(sum(row_set.codons) / 2, gene.codons)
   count = row_set.windows_per_gene or max(1, round(row_set.coverage * gene.codons / mean))
   for u in rng.random((count, 5)).tolist():
-    modalities = wanted if row_set.modalities else _draw_modalities(wanted, u[0], u[1])
+    modalities = _draw_modalities(row_set, wanted, u[0], u[1])
     k = _draw_codons(row_set, min(gene.codons, max_codons(modalities, context)), u[2])
     start = int(u[3] * (gene.codons - k + 1))
     end = start + k
@@ -196,7 +201,7 @@ def _shrink(gene: Gene, modalities: tuple[Modality, ...], start: int, end: int, 
 
 def _whole(gene, row_set, wanted, context, rng, tally) -> Iterator[np.ndarray]:
   u = rng.random(3).tolist()
-  modalities = wanted if row_set.modalities else _draw_modalities(wanted, u[0], u[1])
+  modalities = _draw_modalities(row_set, wanted, u[0], u[1])
   tokens = tokenizer.join_document([(m, gene.whole(m, row_set.dna)) for m in modalities])
   if len(tokens) <= context:
     yield tokens

@@ -169,6 +169,11 @@ class TestModalities:
     pairs = sum(n for order, n in orders.items() if len(order) == 2)
     assert 900 < pairs < 1100
 
+  def test_named_modalities_stand_in_any_order_where_that_is_asked_for(self, gene):
+    settings = {"modalities": ("dna", "protein"), "order": "random", "windows_per_gene": 40}
+    shown = [tuple(parts) for parts in show(gene, codons=(10, 30), **settings)]
+    assert set(shown) == {(DNA, PROTEIN), (PROTEIN, DNA)} and 5 < shown.count((DNA, PROTEIN)) < 35
+
   def test_named_modalities_stand_in_their_order(self, gene):
     assert {tuple(parts) for parts in show(gene, codons=(10, 30), modalities=("protein", "dna"))} == {(PROTEIN, DNA)}
 

@@ -1,0 +1,51 @@
+"""Design ablations at the small scale, three seeds each: one thing is changed, and everything else stays.
+
+  python -m launch.sweep --config=configs/sweeps/ablations.py --workdir=DIR --local -- --config.data.root=ROWS
+  python -m launch.sweep --config=configs/sweeps/ablations.py --workdir=DIR --collect
+
+Rows from `configs/data/small.py`. Fifteen runs of some eight minutes on two CPU cores:
+  as it is       windows of the same codons in both modalities, short ones first, DNA first, attention inside documents
+  concatenated   whole genes, cut into pieces of the context's length
+  no schedule    windows of every length from the start
+  across         attention across the documents of a row
+  either         DNA or protein first, by chance
+"""
+
+from ml_collections import ConfigDict
+
+from configs import ablation
+
+SEEDS = (0, 1, 2)
+
+
+def get_config() -> ConfigDict:
+  config = ConfigDict()
+  config.base = "configs/ablation.py"
+  config.overrides = [{"seed": seed} | changes for changes in ablations().values() for seed in SEEDS]
+  config.metrics = [f"valid/translate_{organism}_{w}/protein" for organism in ("ecoli", "yeast")
+                    for w in ("w10_30", "w10_60")]
+  config.metrics += ["valid/single_dna/dna", "valid/single_protein/protein"]
+  return config
+
+
+def ablations() -> dict[str, dict]:
+  """Settings that each ablation changes."""
+  return {
+      "as it is": {},
+      "concatenated": _pairs_as(dict.fromkeys(ablation.WINDOWS, "dna_protein_concatenated")),
+      "no schedule": _pairs_as(dict.fromkeys(ablation.WINDOWS, "dna_protein_w3_62")),
+      "across": {"data.attend_across_documents": True},
+      "either": _pairs_as({name: f"either_{w}" for name, w in ablation.WINDOWS.items()}, last="either_w3_62"),
+  }
+
+
+def _pairs_as(row_sets: dict[str, str], last: str | None = None) -> dict[str, float]:
+  """All pairs of each round from one row set; or one eighth of them from `last`."""
+  changed = {}
+  for name, windows in ablation.WINDOWS.items():
+    weights = {f"dna_protein_{windows}": 0.0, "dna_protein_w3_62": 0.0}
+    weights |= {row_sets[name]: 8.0}
+    if last and last != row_sets[name]:
+      weights |= {row_sets[name]: 7.0, last: 1.0}
+    changed |= {f"rounds.{name}.weights.refseq_pairs_{row_set}": weight for row_set, weight in weights.items()}
+  return changed
