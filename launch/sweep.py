@@ -5,7 +5,8 @@
   python -m launch.sweep --config=... --workdir=DIR --index=2 [-- --config.data.root=ROWS ...]   # one; see below
   python -m launch.sweep --config=... --workdir=DIR --collect
 
-A sweep's config file has a `get_config` that returns a ConfigDict of
+A sweep's config file has a `get_config` that returns a ConfigDict of the following; it is given what follows a colon,
+as in --config=configs/sweeps/round2_mixture.py:configs/miniature.py.
   base       path of a run's config, such as "configs/miniature.py"
   overrides  a list of dicts, one a run: dotted key -> value, such as {"optimizer.b2": 0.95, "accumulation": 2}
   metrics    names that `--collect` shows (optional; by default every `valid/...` metric that a run wrote)
@@ -23,6 +24,7 @@ where `--list` shows the indices. `--dry_run` prints the commands.
 import dataclasses
 import hashlib
 import importlib.util
+import inspect
 import json
 import math
 import pathlib
@@ -72,17 +74,23 @@ class Run:
 
 
 def load_sweep(path: str) -> ConfigDict:
-  """What a sweep's config file says.
+  """What a sweep's config file says; FILE:ARGUMENT gives its `get_config` an argument.
 
   Raises:
-    SweepError: there is no such file, or it lacks `base` or `overrides`.
+    SweepError: there is no such file, it refuses the argument, or it lacks `base` or `overrides`.
   """
+  path, colon, argument = path.partition(":")
   if not pathlib.Path(path).is_file():
     raise SweepError(f"there is no sweep config {path}; those of this checkout are in configs/sweeps/")
   spec = importlib.util.spec_from_file_location("sweep_config", path)
   module = importlib.util.module_from_spec(spec)
   spec.loader.exec_module(module)
-  config = module.get_config()
+  if colon and not inspect.signature(module.get_config).parameters:
+    raise SweepError(f"{path} takes nothing behind a colon: leave out {argument!r}")
+  try:
+    config = module.get_config(argument) if colon else module.get_config()
+  except (ValueError, OSError) as error:
+    raise SweepError(f"{path}{colon}{argument}: {error}") from error
   if not config.get("base") or not config.get("overrides"):
     raise SweepError(f"{path}: get_config() has to give `base`, a config's path, and `overrides`, a list of dicts")
   return config
@@ -302,7 +310,7 @@ def main(argv: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-  flags.DEFINE_string("config", None, "The sweep's config file.")
+  flags.DEFINE_string("config", None, "The sweep's config file, FILE or FILE:ARGUMENT.")
   flags.DEFINE_string("workdir", None, "Folder that holds a folder for each run; local or gs://.")
   flags.DEFINE_bool("list", False, "Print index, id and settings of each run.")
   flags.DEFINE_bool("local", False, "Run what is not finished, one after another.")

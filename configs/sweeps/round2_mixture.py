@@ -1,6 +1,6 @@
 """The mixture of round 2: short runs from the end of round 1, single : RefSeq : GRS around the paper's 10 : 2 : 1.
 
-Expect: 10 runs of 1000 steps for BSM-110M, each annealed to zero (paper's mixture search); the table names the winner.
+Expect: 9 runs of 1000 steps for BSM-110M, each annealed to zero (paper's mixture search); the table names the winner.
 
   python -m launch.sweep --config=configs/sweeps/round2_mixture.py --workdir=DIR --local \
     -- --config.init_from=RUN@round1 --config.data.root=ROWS
@@ -12,7 +12,9 @@ Another base stands behind a colon, with the round to search where the base has 
   --config=configs/sweeps/round2_mixture.py:configs/small.py:search_round3
 
 Inside a corpus the row sets keep the base's proportions; a corpus that the base's round lacks is left out of the
-ratios, and one that the ratios do not speak of keeps its share. The base's own mixture is always one of the points.
+ratios, and one that the ratios do not speak of keeps its share. The base's own mixture is always one of the points, and
+points close to another are left out. Shorter runs: `-- --config.rounds.search_round2b.tokens=307200`. Other seeds:
+`-- --config.seed=1` with another --workdir.
 """
 
 import runpy
@@ -20,14 +22,17 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from ml_collections import ConfigDict
 
-from bsm_jax.mixing_law import corpus_of
+from bsm_jax.mixtures.corpora import corpus_of
 
 # Single : RefSeq : GRS. Single sequences nearly alone, pairs nearly alone, one kind of pairs without the other: a law
-# fitted to the runs has to lie between points that were tried. Above zero, as all runs shall read the same row sets.
+# fitted to the runs has to lie between points that were tried, and the first ones already vary in every direction.
+# Above zero, as all runs shall read the same row sets.
 RATIOS = (
-    (10, 2, 1), (10, 0.1, 0.05), (10, 0.5, 0.25), (10, 5, 2.5), (10, 16, 8),
-    (10, 6, 0.25), (10, 0.5, 4), (10, 32, 0.5), (10, 1, 24),
+    (10, 2, 1), (10, 0.1, 0.05), (10, 6, 0.25), (10, 0.5, 4), (10, 16, 8),
+    (10, 0.5, 0.25), (10, 5, 2.5), (10, 32, 0.5), (10, 1, 24),
 )  # fmt: skip
+# Points whose shares of the ratio's corpora all differ by less are one; ratios may become so where a corpus is lacking.
+_CLOSE = 0.05
 
 
 def get_config(base: str = "configs/bsm_110m.py") -> ConfigDict:
@@ -77,22 +82,19 @@ def around(ratios: Sequence[Sequence[float]], base: str, *, round_prefix: str, m
 def _points(
     weights: Mapping[str, float], axes: Sequence[str | None], ratios: Sequence[Sequence[float]]
 ) -> Iterator[dict[str, float]]:
-  """Row-set weights of the base's own mixture and of each ratio, those of one mixture once."""
+  """Row-set weights of the base's own mixture and of each ratio that is not close to one before it."""
   in_base = {corpus: sum(w for row_set, w in weights.items() if corpus_of(row_set) == corpus) for corpus in axes}
-  total, named = sum(weights.values()), sum(in_base.values())
+  named = sum(in_base.values())
   own = [10 * in_base[corpus] / in_base[next(filter(None, axes))] for corpus in axes]
-  seen = set()
+  seen = []
   for ratio in (own, *ratios):
     parts = {corpus: part for corpus, part in zip(axes, ratio) if corpus}
+    shares = [part / sum(parts.values()) for part in parts.values()]
+    if any(max(abs(a - b) for a, b in zip(shares, before)) < _CLOSE for before in seen):
+      continue
+    seen.append(shares)
     # What the ratio does not speak of keeps its share of the whole.
+    scale = {corpus: part / in_base[corpus] for corpus, part in parts.items()}
     others = sum(parts.values()) / named
-    point = {
-        row_set: weight * (parts[corpus_of(row_set)] / in_base[corpus_of(row_set)]
-                           if corpus_of(row_set) in parts else others)
-        for row_set, weight in weights.items()
-    }  # fmt: skip
-    point = {row_set: float(f"{weight:.6g}") for row_set, weight in point.items()}
-    mixture = tuple(round(weight / sum(point.values()), 5) for weight in point.values())
-    if mixture not in seen:
-      seen.add(mixture)
-      yield point
+    point = {row_set: weight * scale.get(corpus_of(row_set), others) for row_set, weight in weights.items()}
+    yield {row_set: float(f"{weight:.6g}") for row_set, weight in point.items()}
