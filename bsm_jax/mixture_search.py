@@ -6,16 +6,16 @@
   python -m bsm_jax.mixture_search --workdir=DIR,DIR_OF_SEED_1 --out=round2.json \
     --objective=valid/single_dna/loss,valid/single_protein/loss --weights=1,1
 
-The lowest weighted mean of the objectives at the end of a run wins (arXiv 2410.11499 says "validation loss"; the default
-is that of every `single_...` row set). Runs of one mixture and several seeds, from several folders, are averaged.
-Unfinished and diverged runs are left out and named. Written are
+The lowest weighted mean of the objectives at the end of a run wins (arXiv 2410.11499 says "validation loss"; the
+default is that of every `single_...` row set). Runs of one mixture and several seeds, from several folders, are
+averaged. Unfinished and diverged runs are left out and named. Written are
 
   OUT.json           the winner's `weights`, for `--config.rounds.NAME.weights_file=`; its table; the law; the proposal
   OUT_proposal.json  the `weights` that the law proposes, for the same setting
   OUT.png, OUT.csv   the losses by mixture, and by each corpus' share
 
-The law (`bsm_jax/mixtures/law.py`) goes beyond the paper. It is worth as much as its error on mixtures left out, which is
-printed beside that of predicting the mean; its spreads come from a bootstrap, which takes the law's form for true.
+The law (`bsm_jax/mixtures/law.py`) goes beyond the paper. It is worth as much as its error on mixtures left out, which
+is printed beside that of predicting the mean; its spreads come from a bootstrap, which takes the law's form for true.
 """
 
 import csv
