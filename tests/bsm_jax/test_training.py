@@ -2,6 +2,7 @@ import dataclasses
 import json
 import pathlib
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -262,8 +263,9 @@ def test_another_config_in_the_same_folder_is_refused_with_the_difference(small_
 def test_rounds_that_have_not_begun_may_change(small_config, tmp_path):
   small_config.rounds.b.tokens = small_config.rounds.a.tokens = 1024
   small_config.rounds.a.warmup_tokens = 0.0
+  small_config.data.root = str(shutil.copytree(small_config.data.root, tmp_path / "rows"))
   run(small_config, tmp_path)
-  write_row_set(pathlib.Path(small_config.data.root), "late")
+  write_row_set(tmp_path / "rows", "late")
   late = {"tokens": 1024, "weights": {"late": 1.0}, "lr_start": 1e-3, "lr_end": 0.0, "warmup_tokens": 0.0}
   small_config.rounds.c = ConfigDict(late)
   state, lines = run(small_config, tmp_path)

@@ -45,11 +45,11 @@ def wait_for_the_end(host) -> str:
   raise AssertionError("training does not end")
 
 
-def wait_for_training(tmp_path: pathlib.Path) -> None:
-  """Waits until training has said that it listens to signals."""
+def wait_for_training(tmp_path: pathlib.Path, times: int = 1) -> None:
+  """Waits until so many trainings have said that they listen to signals."""
   log = tmp_path / "run/train.log"
   for _ in range(400):
-    if log.exists() and "\ntraining\n" in log.read_text():
+    if log.exists() and log.read_text().count("\ntraining\n") >= times:
       return
     time.sleep(0.02)
   raise AssertionError(f"{log} never says that training has begun")
@@ -93,6 +93,7 @@ def test_a_start_after_the_end_forgets_the_last_exit_status_and_keeps_the_log(ho
   (stand.folder / "end").unlink()
   host("start", "--config=a.py")
   assert host("state") == "host state: running\n"
+  wait_for_training(tmp_path, times=2)
   assert (tmp_path / "run/train.log").read_text().count("== ") == 2
 
 
