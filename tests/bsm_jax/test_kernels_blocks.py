@@ -99,7 +99,10 @@ def test_products_have_the_gradients_of_einsum(form):
   jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6), ours, plain)
 
 
-@pytest.mark.parametrize("name, d_model, d_ff", [("v5e:2x2", 768, 2944), ("tpu7x:2x2x1", 896, 3840)])
+@pytest.mark.parametrize(
+    "name, d_model, d_ff",
+    [("v5e:2x2", 768, 2944), pytest.param("tpu7x:2x2x1", 896, 3840, marks=pytest.mark.slow)],  # A minute for the latter.
+)
 def test_the_kernels_compile_at_the_models_widths(name, d_model, d_ff):
   device = topology.devices(name)[0]
   mesh = Mesh(np.array([device]), ("x",), axis_types=(AxisType.Auto,))
