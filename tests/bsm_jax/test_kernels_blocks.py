@@ -101,7 +101,7 @@ def test_products_have_the_gradients_of_einsum(form):
 
 @pytest.mark.parametrize(
     "name, d_model, d_ff",
-    [("v5e:2x2", 768, 2944), pytest.param("tpu7x:2x2x1", 896, 3840, marks=pytest.mark.slow)],  # A minute for the latter.
+    [("v5e:2x2", 768, 2944), pytest.param("tpu7x:2x2x1", 896, 3840, marks=pytest.mark.slow)],
 )
 def test_the_kernels_compile_at_the_models_widths(name, d_model, d_ff):
   device = topology.devices(name)[0]
