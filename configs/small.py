@@ -17,10 +17,6 @@ from configs import arms, model_organisms
 
 def get_config(variations: str = "") -> ConfigDict:
   config = model_organisms.get_config()
-  # Some windows have their final lengths from the start: else, in one run, translation stayed at 0.7 bits per residue
-  # over 10-60 codons while it came to 0.1 over 10-30.
-  for name, share in (("round1", 1.0), ("round2a", 1.0), ("round2b", 2.0)):
-    config.rounds[name].weights.refseq_pairs_dna_protein_w10_60 = share
   # The small corpora: tens of rows of real records, which the last rounds repeat a few times.
   for name in ("round3", "round4"):
     config.rounds[name].weights.update({"gene_related_w10_30": 0.05, "web_interleaved": 0.1})
