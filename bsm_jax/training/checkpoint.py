@@ -50,7 +50,7 @@ class Checkpointer:
     """
     self.folder = epath.Path(folder)
     if every_steps is None:
-      options = ocp.CheckpointManagerOptions(read_only=True)
+      options = ocp.CheckpointManagerOptions(read_only=True, save_interval_steps=0, create=False)
     else:
       kept = [policies.LatestN(keep), policies.CustomSteps(keep_steps)]
       options = ocp.CheckpointManagerOptions(
