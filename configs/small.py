@@ -4,7 +4,7 @@
   python -m bsm_jax.train --config=configs/small.py:single --config.data.root=ROWS --workdir=DIR/single
 
 Rows from `configs/data/small.py`. Both arms see the same number of tokens at the same learning rates; `single` sees
-single sequences only, in the proportions in which `mixed` sees them besides its pairs. Some 25 minutes each on two CPU
+single sequences only, in the proportions in which `mixed` sees them besides its pairs. Some 20 minutes each on two CPU
 cores; one single-threaded device a core is fastest:
 
   export JAX_NUM_CPU_DEVICES=2 XLA_FLAGS=--xla_cpu_multi_thread_eigen=false

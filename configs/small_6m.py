@@ -2,7 +2,7 @@
 
   python -m bsm_jax.train --config=configs/small_6m.py --config.data.root=ROWS --workdir=DIR
 
-Some 70 minutes on two CPU cores; see `configs/small.py` for the settings that make it so.
+Not run yet; see `configs/small.py` for the settings of two CPU cores.
 """
 
 from ml_collections import ConfigDict

@@ -7,8 +7,8 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from bsm_jax import hardware, topology
-from bsm_jax.ahead.step import DoesNotFitError, compile_step, rows_per_device, with_rows
-from bsm_jax.training.program import ConfigError, make_mesh
+from bsm_jax.ahead.step import DoesNotFitError, compile_step, with_rows
+from bsm_jax.training.program import ConfigError, make_mesh, rows_per_device
 
 
 def remedies(config: ConfigDict, mesh: Mesh, *, rows_flag: bool) -> dict[str, dict]:

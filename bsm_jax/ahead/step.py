@@ -14,7 +14,6 @@ from bsm_jax.static_profile import hlo
 from bsm_jax.static_profile.collectives import Collective, collectives
 from bsm_jax.training import metrics
 from bsm_jax.training import program as program_lib
-from bsm_jax.training.program import ConfigError
 
 GIB = 2**30
 
@@ -67,23 +66,6 @@ def device_kind(mesh: Mesh) -> str:
   return mesh.devices.flat[0].device_kind
 
 
-def rows_per_device(config: ConfigDict, mesh: Mesh) -> int:
-  """Rows of a microbatch on one device.
-
-  Raises:
-    ConfigError: they do not divide evenly.
-  """
-  places = sharding.row_places(mesh)
-  batch, accumulation = config.data.batch_size, config.accumulation
-  if batch % (accumulation * places):
-    raise ConfigError(
-        f"data.batch_size {batch} does not divide into {accumulation} microbatches over {places} devices (data x fsdp):"
-        f" make it a multiple of {accumulation * places}, change accumulation, give more devices to mesh.model, or"
-        " use --rows_per_device"
-    )
-  return batch // (accumulation * places)
-
-
 def with_rows(config: ConfigDict, mesh: Mesh, rows: int) -> ConfigDict:
   """A copy with the batch size that gives each device `rows` rows in a microbatch."""
   config = config.copy_and_resolve_references()
@@ -118,7 +100,7 @@ def compile_step(
   chip = chip or hardware.chip_of(devices[0].device_kind)
   mesh = program_lib.make_mesh(config, devices)
   config = config if rows is None else with_rows(config, mesh, rows)
-  rows = rows_per_device(config, mesh)
+  rows = program_lib.rows_per_device(config, mesh)
   program = program_lib.make_program(config, mesh)
   lowered = program.train_step.lower(program.abstract_state, program.abstract_batch)
   scalars = {}

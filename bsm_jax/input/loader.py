@@ -6,7 +6,6 @@ run holds row `n + p`.
 
 import queue
 import threading
-import time
 from collections.abc import Callable, Iterator
 
 import grain
@@ -99,7 +98,6 @@ class TrainBatches:
 
   Attributes:
     next_row: index in the run of the first row not yet handed out: the whole state, the same on every host.
-    waited: seconds that `next` has waited for batches since the last `seek`.
   """
 
   def __init__(
@@ -125,7 +123,7 @@ class TrainBatches:
   def seek(self, next_row: int) -> None:
     """Continues the run at row `next_row`."""
     self.close()
-    self.next_row, self.waited = next_row, 0.0
+    self.next_row, self._end = next_row, None
     mine = grain.MapDataset.source(_LocalRows(self._rows.dataset, next_row, self._batch_size, self._places))
     options = grain.ReadOptions(num_threads=min(2, self._prefetch), prefetch_buffer_size=self._prefetch)
     local = mine.batch(len(self._places)).to_iter_dataset(read_options=options)
@@ -161,7 +159,8 @@ class TrainBatches:
     return self
 
   def __next__(self) -> dict[str, jax.Array]:
-    start = time.perf_counter()
+    if self._end is not None:
+      raise self._end
     try:
       item = self._ready.get(timeout=self._stall_seconds)
     except queue.Empty:
@@ -171,8 +170,8 @@ class TrainBatches:
           f" the run do not come (this host reads {first} to {last} of them). Is the storage of data.root alive? Run"
           " the same command to continue, or raise data.stall_seconds."
       ) from None
-    self.waited += time.perf_counter() - start
     if isinstance(item, BaseException):
+      self._end = item  # The reading thread has ended: there is nothing more to wait for.
       raise item
     self.next_row += self._batch_size
     return item

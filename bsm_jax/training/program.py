@@ -131,6 +131,22 @@ def _kernels_on(mesh: Mesh, model: model_lib.ModelConfig) -> model_lib.Kernels:
   return model_lib.Kernels(dataclasses.replace(attention, run=run), blocks)
 
 
+def rows_per_device(config: ConfigDict, mesh: Mesh) -> int:
+  """Rows of a microbatch on one device.
+
+  Raises:
+    ConfigError: they do not divide evenly.
+  """
+  batch_size, places = config.data.batch_size, config.accumulation * sharding.row_places(mesh)
+  if batch_size % places:
+    raise ConfigError(
+        f"data.batch_size {batch_size} does not divide into {config.accumulation} microbatches over"
+        f" {places // config.accumulation} devices (mesh.data x mesh.fsdp): make it a multiple of {places}, change"
+        " accumulation, or give more devices to mesh.model"
+    )
+  return batch_size // places
+
+
 def make_program(config: ConfigDict, mesh: Mesh) -> Program:
   """Args: a run's config; the mesh (`bsm_jax.sharding.make_mesh`), of real devices or of a topology.
 
@@ -138,13 +154,7 @@ def make_program(config: ConfigDict, mesh: Mesh) -> Program:
     ConfigError: settings that contradict each other.
   """
   batch_size, context = config.data.batch_size, config.data.context
-  places = config.accumulation * sharding.row_places(mesh)
-  if batch_size % places:
-    raise ConfigError(
-        f"data.batch_size {batch_size} does not divide into {config.accumulation} microbatches over"
-        f" {places // config.accumulation} devices (mesh.data x mesh.fsdp): make it a multiple of {places}, change"
-        " accumulation, or give more devices to mesh.model"
-    )
+  rows_per_device(config, mesh)
   model, plan = model_config(config), schedule(config)
   ops = _kernels_on(mesh, model)
   apply = model_lib.make_apply(model, ops)

@@ -3,7 +3,7 @@
   python -m launch.sweep --config=configs/sweeps/ablations.py --workdir=DIR --local -- --config.data.root=ROWS
   python -m launch.sweep --config=configs/sweeps/ablations.py --workdir=DIR --collect
 
-Rows from `configs/data/small.py`. Fifteen runs of some eight minutes on two CPU cores:
+Rows from `configs/data/small.py`. Fifteen runs of 3,000 steps; not run yet:
   as it is       windows of the same codons in both modalities, short ones first, DNA first, attention inside documents
   concatenated   whole genes, cut into pieces of the context's length
   no schedule    windows of every length from the start

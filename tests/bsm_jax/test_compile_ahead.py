@@ -132,7 +132,7 @@ def test_rows_per_device_set_the_batch(config):
   mesh = program_lib.make_mesh(small_config(data=2, fsdp=2), topology.devices(TOPOLOGY))
   config.accumulation = 3
   changed = step_lib.with_rows(config, mesh, 5)
-  assert (changed.data.batch_size, step_lib.rows_per_device(changed, mesh)) == (5 * 3 * 4, 5)
+  assert (changed.data.batch_size, program_lib.rows_per_device(changed, mesh)) == (5 * 3 * 4, 5)
   assert config.data.batch_size == 16
 
 

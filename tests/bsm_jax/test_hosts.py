@@ -1,5 +1,6 @@
 """Real processes joined by `jax.distributed` compute what one process with all their devices does."""
 
+import contextlib
 import fcntl
 import json
 import re
@@ -108,9 +109,16 @@ def test_no_process_outlives_its_hosts(tmp_path):
   held = tmp_path / "held"
   worker = f"import fcntl, time; f = open({str(held)!r}, 'w'); fcntl.flock(f, fcntl.LOCK_EX); f.write('!'); f.flush()"
   source = f"import subprocess; subprocess.Popen([sys.executable, '-c', {worker + '; time.sleep(600)'!r}]).wait()"
-  with Hosts(plain(source), 1, 1):
+  with Hosts(plain(source), 1, 1) as hosts:
     while not (held.exists() and held.read_text()):
+      assert hosts.processes[0].poll() is None, hosts.output(0)
       time.sleep(0.02)
-  # Were the worker alive, this would wait for as long as it sleeps.
+  # Its lock goes with a worker; a killed one may take a moment.
   with held.open() as file:
-    fcntl.flock(file, fcntl.LOCK_EX)
+    for _ in range(500):
+      with contextlib.suppress(BlockingIOError):
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        break
+      time.sleep(0.02)
+    else:
+      raise AssertionError("the worker is alive after its host was ended")

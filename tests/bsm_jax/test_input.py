@@ -120,6 +120,9 @@ def test_batches_continue_at_any_row(rows_root):
   for want in expected[5:]:
     np.testing.assert_array_equal(next(resumed)["tokens"], want)
   assert resumed.next_row == straight.next_row == 192
+  for _ in range(2):
+    with pytest.raises(StopIteration):
+      next(resumed)
 
 
 @pytest.mark.parametrize("shape", [(8, 1, 1), (2, 2, 2), (1, 1, 8)])
