@@ -137,6 +137,8 @@ class Decoder(nnx.Module):
     """Args: the shape; a stream of keys named `params`."""
     self.config = config
     self.embedding = _normal(rngs, (PADDED_VOCAB_SIZE, config.d_model), 0.02)
+    # Rows without a token: they get no gradient, so they stay zero, and nothing is lost where they are left out.
+    self.embedding[...] = self.embedding[...].at[config.vocab_size :].set(0.0)
     self.layers = nnx.Dict({layer_name(number): Layer(config, rngs) for number in range(config.n_layers)})
     self.final_norm = nnx.Param(jnp.ones(config.d_model))
 
@@ -154,6 +156,19 @@ class Decoder(nnx.Module):
     Returns:
       fp32 [b, s, PADDED_VOCAB_SIZE]; entries at and above `vocab_size` hold a large negative number.
     """
+    x_nd = self.features(tokens_bs, segment_ids_bs, positions_bs, ops)
+    return self.logits(x_nd).reshape(*tokens_bs.shape, -1)
+
+  def logits(self, x_nd: jax.Array) -> jax.Array:
+    """fp32 [n, PADDED_VOCAB_SIZE] of what `features` returns."""
+    logits_nv = kernels.product("nd,vd->nv", x_nd, self.embedding[...], jnp.float32)
+    token_nv = jax.lax.broadcasted_iota(jnp.int32, logits_nv.shape, 1)
+    return jnp.where(token_nv < self.config.vocab_size, logits_nv, MASKED)
+
+  def features(
+      self, tokens_bs: jax.Array, segment_ids_bs: jax.Array, positions_bs: jax.Array, ops: Kernels
+  ) -> jax.Array:
+    """What the logits are read from, [b * s, d]: the last layer's output, normed. Args: see `__call__`."""
     c = self.config
     # All matrix products are of two matrices, tokens by features: with a third axis XLA's CPU compiler transposes
     # operands of the weights' gradients, and an MLP's forward and backward take twice the time.
@@ -174,10 +189,7 @@ class Decoder(nnx.Module):
     else:
       for state in states:
         x_nd, _ = body(x_nd, state)
-    x_nd = kernels.rms_norm(x_nd, self.final_norm[...], c.norm_eps)
-    logits_nv = kernels.product("nd,vd->nv", x_nd, self.embedding[...], jnp.float32)
-    token_nv = jax.lax.broadcasted_iota(jnp.int32, logits_nv.shape, 1)
-    return jnp.where(token_nv < c.vocab_size, logits_nv, MASKED).reshape(*tokens_bs.shape, -1)
+    return kernels.rms_norm(x_nd, self.final_norm[...], c.norm_eps)
 
 
 def init_params(config: ModelConfig, seed: int) -> dict:

@@ -124,8 +124,14 @@ class Checkpointer:
     return max(steps)
 
   def _read(self, step: int, items: ocp.args.Composite):
-    try:
+    with self._reading(step):
       return self._manager.restore(step, args=items)
+
+  @contextlib.contextmanager
+  def _reading(self, step: int):
+    """Turns whatever the storage says into a CheckpointError."""
+    try:
+      yield
     except Exception as error:
       others = ", ".join(str(s) for s in self._manager.all_steps() if s != step) or "none"
       raise CheckpointError(
@@ -145,6 +151,23 @@ class Checkpointer:
     )
     restored = self._read(step, items)
     return Checkpoint(step, restored.state, restored.data, restored.meta)
+
+  def restore_part(self, abstract, step: int | None = None):
+    """What `abstract` names of a checkpoint's state, and nothing else of it in memory: `{"params": ...}`, or less.
+
+    Args:
+      abstract: a part of the state's tree, of ShapeDtypeStructs with shardings.
+      step: of the checkpoint; by default the newest.
+
+    Raises:
+      CheckpointError: there is none, or it cannot be read.
+    """
+    step = self._require(step)
+    wanted = ocp.args.PyTreeRestore(
+        item=abstract, restore_args=ocp.checkpoint_utils.construct_restore_args(abstract), partial_restore=True
+    )
+    with self._reading(step), ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
+      return reader.restore(self._manager.directory / str(step) / "state", args=wanted)
 
   def wait(self) -> None:
     """Blocks until everything handed to `save` is on disk. Raises CheckpointError if it cannot be."""
