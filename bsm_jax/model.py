@@ -8,6 +8,7 @@ v padded vocabulary.
 """
 
 import dataclasses
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -197,6 +198,18 @@ def init_params(config: ModelConfig, seed: int) -> dict:
   return nnx.to_pure_dict(nnx.state(Decoder(config, nnx.Rngs(params=seed)), nnx.Param))
 
 
+def _as_function(config: ModelConfig, ops: Kernels | None, method: Callable):
+  """A method of the decoder as a function of parameters and what it takes besides the kernels."""
+  ops = ops or choose_kernels(config, jax.devices()[0])
+  graph, abstract = nnx.split(nnx.eval_shape(lambda: Decoder(config, nnx.Rngs(params=0))), nnx.Param)
+
+  def apply(params, tokens_bs, segment_ids_bs, positions_bs):
+    state = jax.tree.unflatten(jax.tree.structure(abstract), jax.tree.leaves(params))
+    return method(nnx.merge(graph, state), tokens_bs, segment_ids_bs, positions_bs, ops)
+
+  return apply
+
+
 def make_apply(config: ModelConfig, ops: Kernels | None = None):
   """`apply(params, tokens, segment_ids, positions) -> logits`, a pure function of the dicts of `init_params`.
 
@@ -204,14 +217,12 @@ def make_apply(config: ModelConfig, ops: Kernels | None = None):
     config: the shape.
     ops: what computes the layers; by default the config's choices for the first of JAX's devices, on one device.
   """
-  ops = ops or choose_kernels(config, jax.devices()[0])
-  graph, abstract = nnx.split(nnx.eval_shape(lambda: Decoder(config, nnx.Rngs(params=0))), nnx.Param)
+  return _as_function(config, ops, Decoder.__call__)
 
-  def apply(params, tokens_bs, segment_ids_bs, positions_bs):
-    state = jax.tree.unflatten(jax.tree.structure(abstract), jax.tree.leaves(params))
-    return nnx.merge(graph, state)(tokens_bs, segment_ids_bs, positions_bs, ops)
 
-  return apply
+def make_features(config: ModelConfig, ops: Kernels | None = None):
+  """`features(params, tokens, segment_ids, positions)`, likewise, for `Decoder.features`."""
+  return _as_function(config, ops, Decoder.features)
 
 
 def count_params(params) -> int:

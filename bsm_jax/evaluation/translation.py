@@ -7,7 +7,6 @@ checkpoint of the run, prints tables, and writes `figures.json`, `figures.tsv` a
 """
 
 import dataclasses
-import json
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -18,11 +17,10 @@ import numpy as np
 import tqdm
 from absl import app, flags, logging
 from etils import epath
-from ml_collections import ConfigDict
 
+from bsm_jax import codons, inference, tokenizer
 from bsm_jax import model as model_lib
-from bsm_jax import tokenizer
-from bsm_jax.evaluation import codons, translation_report
+from bsm_jax.evaluation import translation_report
 from bsm_jax.evaluation.translation_report import Letters
 from bsm_jax.input import rows as rows_lib
 from bsm_jax.input import segments
@@ -273,49 +271,26 @@ def diagnose(score: Score, probes: Sequence[Probe], batch_size: int = 16) -> lis
   return translation_report.summarize(found, usage)
 
 
-def restore(workdir: str, step: int | None = None) -> tuple[ConfigDict, Callable, dict, int]:
-  """A checkpoint of a run on one device.
-
-  Args:
-    workdir: the run directory.
-    step: of the checkpoint; None for the newest.
-
-  Returns:
-    its config, `apply` (`bsm_jax.model.make_apply`), its parameters, and the step.
-
-  Raises:
-    TranslationError: it is no run directory.
-    CheckpointError: there is no such checkpoint.
-    ConfigError: the config does not run on this device.
-  """
-  settings = epath.Path(workdir) / "config.json"
-  if not settings.exists():
-    raise TranslationError(f"{workdir} is no run directory (it has no config.json): give a --workdir of bsm_jax.train")
-  config = ConfigDict(json.loads(settings.read_text()))
-  config.mesh = {"data": 1, "fsdp": 1, "model": 1}
-  program = program_lib.make_program(config, program_lib.make_mesh(config, jax.devices()[:1]))
-  checkpointer = checkpoint_lib.Checkpointer(epath.Path(workdir) / "checkpoints")
-  found = checkpointer.restore(program.abstract_state, step)
-  checkpointer.close()
-  return config, model_lib.make_apply(program.model, program.ops), found.state["params"], found.step
-
-
 def main(argv) -> None:
   if len(argv) > 1:
     raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
   values = flags.FLAGS
   logging.set_verbosity(logging.WARNING)
   try:
-    config, apply, params, step = restore(values.workdir, values.step)
-    probes = open_probes(values.rows, config.data.context, values.row_sets)
-    score = make_score(apply, params, attend_across_documents=config.data.attend_across_documents)
+    model = inference.load(values.workdir, step=values.step, devices=jax.local_devices()[:1])
+    probes = open_probes(values.rows, model.context, values.row_sets)
+    apply = model_lib.make_apply(model.config, model.ops)
+    score = make_score(apply, model.params, attend_across_documents=model.attend_across_documents)
     figures = diagnose(score, probes, values.batch_size)
-  except (TranslationError, rows_lib.RowsError, checkpoint_lib.CheckpointError, program_lib.ConfigError) as error:
+  except (
+      TranslationError, inference.InputError, rows_lib.RowsError, checkpoint_lib.CheckpointError,
+      program_lib.ConfigError,
+  ) as error:  # fmt: skip
     sys.exit(f"error: {error}")
-  out = epath.Path(values.out or epath.Path(values.workdir) / "translation" / str(step))
+  out = epath.Path(values.out or epath.Path(values.workdir) / "translation" / str(model.step))
   print(translation_report.tables(figures))
-  about = {"workdir": values.workdir, "step": step, "rows": values.rows}
-  print(f"\nStep {step}. Written:\n  " + "\n  ".join(translation_report.write(figures, out, about)))
+  about = {"workdir": values.workdir, "step": model.step, "rows": values.rows}
+  print(f"\nStep {model.step}. Written:\n  " + "\n  ".join(translation_report.write(figures, out, about)))
 
 
 if __name__ == "__main__":

@@ -10,8 +10,7 @@ import matplotlib
 import numpy as np
 from etils import epath
 
-from bsm_jax import tokenizer
-from bsm_jax.evaluation import codons
+from bsm_jax import codons, tokenizer
 from bsm_jax.tokenizer import Modality
 
 matplotlib.use("Agg")

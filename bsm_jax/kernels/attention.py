@@ -17,14 +17,20 @@ import jax.numpy as jnp
 from bsm_jax.kernels import cpu, gpu, gpu_cudnn, reference, rotary, tpu
 
 
+def split_heads(qkv_nw: jax.Array, batch: int, head_dim: int) -> tuple[jax.Array, jax.Array, jax.Array]:
+  """Queries, keys and values [batch, sequence, heads, head_dim] of the fused projection [tokens, features]."""
+  # A split's gradient is one concatenation, where three slices' would be padded and added.
+  parts = jnp.split(qkv_nw.reshape(batch, len(qkv_nw) // batch, -1, 3, head_dim), 3, axis=3)
+  q_bshk, k_bshk, v_bshk = (part.squeeze(3) for part in parts)
+  return q_bshk, k_bshk, v_bshk
+
+
 def _token_major(attention: Callable) -> Callable:
   """Gives a function of q, k, v [batch, sequence, heads, head_dim] the signature of `Attention.__call__`."""
 
   def attend(qkv_nw, segment_ids_bs, rotary_bks, *, head_dim):
     batch, length = segment_ids_bs.shape
-    # A split's gradient is one concatenation, where three slices' would be padded and added.
-    parts = jnp.split(qkv_nw.reshape(batch, length, -1, 3, head_dim), 3, axis=3)
-    q_bshk, k_bshk, v_bshk = (part.squeeze(3) for part in parts)
+    q_bshk, k_bshk, v_bshk = split_heads(qkv_nw, batch, head_dim)
     rotate = lambda x_bshk: rotary.rotate(x_bshk, rotary_bks)
     out_bshk = attention(rotate(q_bshk), rotate(k_bshk), v_bshk, segment_ids_bs)
     return out_bshk.reshape(batch * length, -1)

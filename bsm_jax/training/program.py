@@ -108,8 +108,12 @@ class Program:
     return sharding.batch_sharding(self.mesh)
 
 
-def _kernels_on(mesh: Mesh, model: model_lib.ModelConfig) -> model_lib.Kernels:
-  """The model's kernels, each device running them on its own rows and heads."""
+def kernels_on(mesh: Mesh, model: model_lib.ModelConfig) -> model_lib.Kernels:
+  """The model's kernels, each device running them on its own rows and heads.
+
+  Raises:
+    ConfigError: the model or its kernels do not go with the mesh.
+  """
   if model.n_heads % mesh.shape["model"]:
     raise ConfigError(f"model.n_heads {model.n_heads} is not a multiple of mesh.model {mesh.shape['model']}")
   device = mesh.devices.flat[0]
@@ -156,7 +160,7 @@ def make_program(config: ConfigDict, mesh: Mesh) -> Program:
   batch_size, context = config.data.batch_size, config.data.context
   rows_per_device(config, mesh)
   model, plan = model_config(config), schedule(config)
-  ops = _kernels_on(mesh, model)
+  ops = kernels_on(mesh, model)
   apply = model_lib.make_apply(model, ops)
   optimizer = step_lib.make_optimizer(step_lib.OptimizerConfig(**config.optimizer.to_dict()))
   init = lambda: step_lib.init_state(model_lib.init_params(model, config.seed), optimizer)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from etils import epath
 
-from bsm_jax import tokenizer
-from bsm_jax.evaluation import codons, translation
+from bsm_jax import codons, tokenizer
+from bsm_jax.evaluation import translation
 from bsm_jax.evaluation import translation_report as report
 from bsm_jax.tokenizer import Modality
 from bsm_jax.training import checkpoint

@@ -36,6 +36,11 @@ def residues(code: int) -> np.ndarray:
   return letters[np.ix_(places, places, places)].reshape(64)
 
 
+def is_stop(code: int) -> np.ndarray:
+  """Which of the 64 codons end a protein, bool [64]. Raises ValueError as `residues` does."""
+  return residues(code) == tokenizer.encode("*", tokenizer.Modality.PROTEIN)
+
+
 def numbers(nucleotides: np.ndarray) -> np.ndarray:
   """Token ids of nucleotides in frame [n] to codons, int64 [n // 3]."""
   bases = nucleotides[: len(nucleotides) // 3 * 3].astype(np.int64).reshape(-1, 3) - tokenizer.FIRST_NUCLEOTIDE
