@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from absl import app, flags, logging
 
-from bsm_jax.inference import loaded, records
+from bsm_jax.inference import documents, loaded, pieces, records
 from bsm_jax.inference.documents import InputError
 from bsm_jax.tokenizer import Modality, TokenizerError
 from bsm_jax.training.checkpoint import CheckpointError
@@ -46,6 +46,33 @@ def read() -> records.Iterator[records.Record]:
     columns[column] = Modality.parse(modality)
   modality = Modality.parse(values.modality) if values.modality else None
   return records.read(values.input, modality=modality, columns=columns, id_column=values.id_column)
+
+
+def survey(check: Callable[[records.Record], object]) -> tuple[records.Record, int, int]:
+  """Looks at all of the input before any work is done.
+
+  Args:
+    check: raises where a record cannot be used.
+
+  Returns:
+    the first record, how many there are, and their letters.
+  """
+  first, count, letters = None, 0, 0
+  for record in read():
+    check(record)
+    first = first or record
+    count, letters = count + 1, letters + pieces.letters_of([record])
+  return first, count, letters
+
+
+def check_windows(context: int, cut: bool) -> Callable[[records.Record], object]:
+  """For `survey`: raises InputError or TokenizerError where a record cannot be read by a model of this context."""
+
+  def check(record):
+    encoded = documents.encode(record.document, lenient=flags.FLAGS.lenient, name=record.name)
+    documents.windows(encoded, context, cut=cut, name=record.name)
+
+  return check
 
 
 def about(of_model: loaded.Model, names: list[str]) -> dict:

@@ -8,7 +8,6 @@ letters of all records one behind the other, [letters, d_model], and `offsets` [
 goes on.
 """
 
-import itertools
 import zipfile
 
 import numpy as np
@@ -79,9 +78,8 @@ def run() -> None:
   suffix = epath.Path(values.out).suffix
   if suffix not in FORMATS:
     raise InputError(f"--out={values.out}: the name must end in {' or '.join(FORMATS)}")
-  records = command_line.read()
-  first = next(records)
   model = command_line.model()
+  _, _, total = command_line.survey(command_line.check_windows(model.context, values.cut))
 
   def work(piece, start, progress):
     found = embeddings(
@@ -96,7 +94,7 @@ def run() -> None:
     }
 
   count = pieces.run(
-      itertools.chain([first], records), work, values.out, overwrite=values.overwrite,
+      command_line.read(), work, values.out, overwrite=values.overwrite, total=total,
       form=pieces.Format(".npz", write_piece, FORMATS[suffix]),
       about=command_line.about(model, ["pool", "cut"]),
       letters=_BATCHES_A_PIECE[values.pool] * (values.max_tokens_per_batch or model.tokens_per_batch),

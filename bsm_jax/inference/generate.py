@@ -10,14 +10,12 @@ sequence of each record is continued. Only letters of its modality are drawn. A 
 its number, not on what else is in the file. Stop with Ctrl-C: the same command goes on.
 """
 
-import itertools
-
 from absl import app, flags
 from etils import epath
 
 from bsm_jax.inference import command_line, pieces
 from bsm_jax.inference.documents import InputError
-from bsm_jax.inference.generation import STOPS, Sample, Settings, sample
+from bsm_jax.inference.generation import STOPS, Sample, Settings, ask, sample
 from bsm_jax.inference.records import Record
 from bsm_jax.tokenizer import Modality
 
@@ -42,25 +40,29 @@ def run() -> None:
   if not values.input and not values.generate:
     raise InputError("nothing to continue: give --input, or --generate=dna|rna|protein")
   settings = Settings(**{name: getattr(values, name) for name in _SETTINGS})
+  model = command_line.model()
+  wanted = values.generate and Modality.parse(values.generate)
   if values.input:
     records, samples = command_line.read(), values.samples
-    first = next(records)
-    records = itertools.chain([first], records)
+    _, count, _ = command_line.survey(
+        lambda record: ask(record.document, wanted, settings, model.context, values.lenient, record.name)
+    )
   else:
     # Each sample from nothing is a record of its own, so that many of them are worked through in pieces.
     records, samples = (Record(f"sample_{number}", ()) for number in range(1, values.samples + 1)), 1
-  model = command_line.model()
+    count = values.samples
 
   def work(piece, start, progress):
     found = sample(
-        model, [record.document for record in piece], values.generate, settings, samples=samples, seed=values.seed,
+        model, [record.document for record in piece], wanted, settings, samples=samples, seed=values.seed,
         lenient=values.lenient, max_tokens_per_batch=values.max_tokens_per_batch,
         names=[record.name for record in piece], first_prompt=start, progress=progress,
     )  # fmt: skip
     return [fasta(piece[one.prompt - start].name, one) for one in found]
 
-  count = pieces.run(
-      records, work, values.out, overwrite=values.overwrite, unit="sequences",
+  pieces.run(
+      records, work, values.out, overwrite=values.overwrite, total=count * samples, unit="sequences",
+      amount=lambda piece: len(piece) * samples,
       form=pieces.Format(".fasta", _write, pieces.join_text),
       about=command_line.about(model, ["generate", "samples", "seed", *_SETTINGS]), letters=_LETTERS_A_PIECE,
   )  # fmt: skip

@@ -89,7 +89,7 @@ _ENDED_BY = ("length", "eos", "codon")
 
 
 @dataclasses.dataclass(frozen=True)
-class _Asked:
+class Asked:
   """A prompt: its tokens, the modality that follows, letters that it has already, and how many may follow."""
 
   tokens: np.ndarray
@@ -119,10 +119,22 @@ def _limit_of_translation(document: Encoded, modality: Modality, begun: int, cod
   return int(ends[0] if len(ends) else len(of_gene)) - begun
 
 
-def _ask(
+def ask(
     document: Document, modality: Modality | None, settings: Settings, context: int, lenient: bool, where: str
-) -> _Asked:
-  """What a prompt asks for. Args: see `sample`."""
+) -> Asked:
+  """What a prompt asks for.
+
+  Args:
+    document: the prompt.
+    modality: of the new sequence; None to continue the prompt's last.
+    settings: how letters are drawn.
+    context: of the model, in tokens.
+    lenient: see `documents.encode`.
+    where: the prompt's name, for error messages.
+
+  Raises:
+    InputError, TokenizerError: see `sample`.
+  """
   encoded = documents_lib.encode(document, lenient=lenient, name=where) if document or modality is None else []
   begun = np.zeros(0, np.uint8)
   if modality is None:
@@ -141,7 +153,7 @@ def _ask(
         f"{where}: {len(tokens)} tokens and {max(limit, 1)} new letters exceed the model's context of {context}:"
         " shorten the prompt, or ask for less"
     )
-  return _Asked(tokens, modality, begun, limit)
+  return Asked(tokens, modality, begun, limit)
 
 
 def _draw(logits_bv: jax.Array, keys_b: jax.Array, number: jax.Array, settings: Settings) -> jax.Array:
@@ -282,7 +294,7 @@ def sample(
   names = names or [f"prompt {number}" for number in range(1, len(prompts) + 1)]
   wanted = Modality.parse(modality) if isinstance(modality, str) else modality
   asked = [
-      _ask(prompt, wanted, settings, model.context, lenient, name)
+      ask(prompt, wanted, settings, model.context, lenient, name)
       for prompt, name in zip(prompts, names, strict=True)
       for _ in range(samples)
   ]
@@ -309,7 +321,7 @@ def sample(
   return [found[number] for number in range(len(asked))]
 
 
-def _rows(asked: Sequence[_Asked], of_prompt: Sequence[tuple[int, int]], size: int, seed: int) -> dict:
+def _rows(asked: Sequence[Asked], of_prompt: Sequence[tuple[int, int]], size: int, seed: int) -> dict:
   """What `_generate` takes of each row; those behind the last one ask for nothing."""
   fill = lambda values, fills: jnp.asarray([*values, *[fills] * (size - len(asked))], jnp.int32)
   key = jax.random.key(seed)

@@ -38,12 +38,17 @@ def join_text(paths: list[epath.Path], out: epath.Path) -> None:
       file.write(path.read_bytes())
 
 
+def letters_of(records: Iterable[Record]) -> int:
+  """Letters of all sequences."""
+  return sum(len(sequence) for record in records for _, sequence in record.document)
+
+
 def _cut(records: Iterable[Record], letters: int) -> Iterator[list[Record]]:
   """Groups that follow each other, each with so many letters, or the one record that has more."""
   group, size = [], 0
   for record in records:
     group.append(record)
-    size += sum(len(sequence) for _, sequence in record.document)
+    size += 1 + letters_of([record])
     if size >= letters:
       yield group
       group, size = [], 0
@@ -59,6 +64,8 @@ def run(
     form: Format,
     about: dict,
     letters: int,
+    total: int,
+    amount: Callable[[list[Record]], int] = letters_of,
     unit: str = "letters",
     overwrite: bool = False,
 ) -> int:
@@ -71,7 +78,9 @@ def run(
     form: its format.
     about: what the results depend on, as JSON takes it: another run goes on only with the same.
     letters: how many make a piece.
-    unit: what `work` counts.
+    total: how much there is to do, in the units of `amount` and of what `work` reports.
+    amount: of some records.
+    unit: its name.
     overwrite: whether a file that is there may be replaced.
 
   Returns:
@@ -97,10 +106,12 @@ def run(
     folder.mkdir(parents=True, exist_ok=True)
     _put(said, lambda path: path.write_text(json.dumps(about, indent=2) + "\n"))
   finished, count = [], 0
-  with tqdm.tqdm(unit=f" {unit}", unit_scale=True, disable=None) as bar:
+  with tqdm.tqdm(total=total, unit=f" {unit}", unit_scale=True, disable=None) as bar:
     for number, piece in enumerate(_cut(records, letters)):
       path = folder / f"{number:06d}{form.suffix}"
-      if not path.exists():
+      if path.exists():
+        bar.update(amount(piece))
+      else:
         results = work(piece, count, bar.update)
         _put(path, lambda unfinished: form.write(results, unfinished))  # noqa: B023
       finished.append(path)

@@ -77,7 +77,8 @@ def read(
         records = _read_fasta(path, text, modality)
       else:
         records = _read_table(path, text, _DELIMITERS[suffix], columns, id_column)
-      for number, record in enumerate(records, 1):
+      for record in records:
+        number += 1
         yield record
   except (OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error) as error:
     raise InputError(f"{path} cannot be read beyond record {number}: {error or type(error).__name__}") from error

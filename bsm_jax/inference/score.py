@@ -9,7 +9,6 @@ than the context is scored in overlapping windows. Stop with Ctrl-C: the same co
 """
 
 import csv
-import itertools
 
 from absl import app, flags
 from etils import epath
@@ -51,9 +50,8 @@ def _write(rows: list[list[str]], path: epath.Path) -> None:
 
 def run() -> None:
   values = flags.FLAGS
-  records = command_line.read()
-  first = next(records)
   model = command_line.model()
+  first, _, total = command_line.survey(command_line.check_windows(model.context, values.cut))
 
   def work(piece, start, progress):
     found = likelihoods(
@@ -65,7 +63,7 @@ def run() -> None:
     return table if start else [header(first.document, values.per_residue), *table]
 
   count = pieces.run(
-      itertools.chain([first], records), work, values.out, overwrite=values.overwrite,
+      command_line.read(), work, values.out, overwrite=values.overwrite, total=total,
       form=pieces.Format(".tsv", _write, pieces.join_text),
       about=command_line.about(model, ["reverse_complement", "cut", "per_residue"]),
       letters=_BATCHES_A_PIECE * (values.max_tokens_per_batch or model.tokens_per_batch),

@@ -1,4 +1,3 @@
-import contextlib
 import csv
 import json
 
@@ -8,15 +7,16 @@ import numpy as np
 import pytest
 from etils import epath
 
-from bsm_jax import codons, tokenizer
+from bsm_jax import codons, inference, tokenizer
+from bsm_jax import model as model_lib
 from bsm_jax.evaluation import translation
 from bsm_jax.evaluation import translation_report as report
 from bsm_jax.tokenizer import Modality
-from bsm_jax.training import checkpoint
 from bsm_jax.training import program as program_lib
 from configs.data import diagnostics
 from data_pipelines import genetic_code, pack
 from data_pipelines.row_sets import parse_row_set
+from tests.bsm_jax.sample_models import write_run
 from tests.bsm_jax.sample_rows import write_packed
 
 CONTEXT = 128
@@ -263,29 +263,22 @@ def test_every_row_set_of_the_config_can_be_built_and_read(context):
 # --- the command
 
 
-def write_run(folder, config) -> None:
-  """What a run leaves: its config, and checkpoints of steps 3 and 5; the later one's parameters are all zero."""
-  program = program_lib.make_program(config, program_lib.make_mesh(config))
-  first = program.init()
-  with contextlib.closing(checkpoint.Checkpointer(folder / "checkpoints", every_steps=1)) as kept:
-    kept.save(checkpoint.Checkpoint(3, first, {}, {}))
-    kept.save(checkpoint.Checkpoint(5, jax.tree.map(jnp.zeros_like, first), {}, {}))
-  (folder / "config.json").write_text(config.to_json_best_effort())
-
-
 def test_checkpoints_of_a_run_are_scored_and_written(small_config, tmp_path):
-  write_run(tmp_path / "run", small_config)
+  zeros = jax.tree.map(jnp.zeros_like, model_lib.init_params(program_lib.model_config(small_config), 0))
+  write_run(tmp_path / "3", small_config)
+  write_run(tmp_path / "5", small_config, zeros, steps=(5,))
   rng = np.random.default_rng(6)
   documents = [[(DNA, d), (PROTEIN, p)] for d, p in (gene(rng, 6) for _ in range(6))]
   write(tmp_path / "rows", "ecoli_code11_w3_8_protein_given_dna", documents, context=small_config.data.context)
   bits = {}
-  for step in (3, None):
-    config, apply, params, restored = translation.restore(str(tmp_path / "run"), step)
+  for folder in ("3", "5"):
+    model = inference.load(str(tmp_path / folder), devices=jax.devices()[:1])
+    apply = model_lib.make_apply(model.config, model.ops)
     figures = translation.diagnose(
-        translation.make_score(apply, params), translation.open_probes(str(tmp_path / "rows"), config.data.context)
+        translation.make_score(apply, model.params), translation.open_probes(str(tmp_path / "rows"), model.context)
     )
     (windows,) = (f for f in figures if f.section == "windows")
-    bits[restored] = windows.bits
+    bits[model.step] = windows.bits
   # A model of zeros finds all tokens of the vocabulary equally likely.
   assert bits == {3: pytest.approx(6.0, abs=1.0), 5: pytest.approx(np.log2(tokenizer.VOCAB_SIZE), abs=1e-4)}
   assert abs(bits[3] - bits[5]) > 1e-3
@@ -297,8 +290,3 @@ def test_checkpoints_of_a_run_are_scored_and_written(small_config, tmp_path):
   assert stored["step"] == 5 and stored["figures"][0]["bits"] == float(table[0]["bits"]) == bits[5]
   assert {"windows.png", "length.png"} <= {path.rsplit("/", 1)[1] for path in written}
   assert f"{bits[5]:.3f}" in report.tables(figures)
-
-
-def test_a_folder_that_is_no_run_is_refused(tmp_path):
-  with pytest.raises(translation.TranslationError, match="it has no config.json"):
-    translation.restore(str(tmp_path))
