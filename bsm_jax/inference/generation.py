@@ -141,13 +141,12 @@ def ask(
     *encoded, (modality, begun) = encoded
   tokens = tokenizer.join_document([*encoded, (modality, begun)], eos=False)
   room = context - len(tokens)
-  limit = room if settings.max_length is None else settings.max_length
+  found = None
   if settings.stop == "translation":
     found = _limit_of_translation(encoded, modality, len(begun), settings.genetic_code, where)
     if found is not None and found < 1:
       raise InputError(f"{where}: translation ends the sequence before its first new letter")
-    # A length that follows from the prompt must fit; one that is only allowed is cut to what does.
-    limit = min(limit, found) if settings.max_length or found is None else found
+  limit = min((n for n in (settings.max_length, found) if n is not None), default=room)
   if limit > room or room < 1:
     raise InputError(
         f"{where}: {len(tokens)} tokens and {max(limit, 1)} new letters exceed the model's context of {context}:"
@@ -175,10 +174,10 @@ def _draw(logits_bv: jax.Array, keys_b: jax.Array, number: jax.Array, settings: 
 
 
 def _masks(modality: Modality) -> tuple[np.ndarray, np.ndarray]:
-  """bool [v]: letters of a modality, and what ends a sequence."""
-  letters, ends = np.zeros((2, PADDED_VOCAB_SIZE), bool)
-  letters[_LETTERS[modality]] = True
-  ends[list(_ENDS)] = True
+  """bool [1, v]: letters of a modality, and what ends a sequence."""
+  letters, ends = np.zeros((2, 1, PADDED_VOCAB_SIZE), bool)
+  letters[:, _LETTERS[modality]] = True
+  ends[:, list(_ENDS)] = True
   return letters, ends
 
 
@@ -193,7 +192,7 @@ def _generate(model: Model, modality: Modality, settings: Settings) -> Callable:
   if attention.feature_major:
     attention = kernels.choose_attention("reference", model.config.head_dim, model.mesh.devices.flat[0])
   decoder = CachedDecoder(model.config, attention)
-  letters_v, ends_v = _masks(modality)
+  letters_1v, ends_1v = _masks(modality)
   by_codon = settings.stop == "translation" and modality in _NUCLEIC
   is_stop_64 = jnp.asarray(codons.is_stop(settings.genetic_code))
 
@@ -210,9 +209,9 @@ def _generate(model: Model, modality: Modality, settings: Settings) -> Callable:
     def body(now):
       number, going_b = now["number"], now["going"]
       may_end_b = rows["begun"] + number >= settings.min_length
-      allowed_bv = letters_v | (ends_v & may_end_b[:, None])
+      allowed_bv = letters_1v | (ends_1v & may_end_b[:, None])
       token_b = _draw(jnp.where(allowed_bv, now["logits"], -jnp.inf), rows["key"], number, settings)
-      ended_b = going_b & jnp.asarray(ends_v)[token_b]
+      ended_b = going_b & jnp.asarray(ends_1v[0])[token_b]
       letter_b = going_b & ~ended_b
       of_token_b = jnp.take_along_axis(jax.nn.log_softmax(now["logits"]), token_b[:, None], axis=-1)[:, 0]
       codon_b = (now["codon"] * 4 + token_b - tokenizer.FIRST_NUCLEOTIDE) % 64
