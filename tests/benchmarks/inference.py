@@ -105,7 +105,7 @@ def generate_with_transformers(model, genes: list[str], new: int) -> None:
 def compare(turns: int, letters: int, ours: Callable[[], None], theirs: Callable[[], None]) -> dict[str, float]:
   """Times both in turns. Returns letters a second of each, and the ratio of speeds: median, least, greatest."""
   seconds = {"ours": [], "transformers": []}
-  for name, run in (("ours", ours), ("transformers", theirs)):
+  for run in (ours, theirs):
     run()
   for _ in range(turns):
     for name, run in (("ours", ours), ("transformers", theirs)):
@@ -118,33 +118,37 @@ def compare(turns: int, letters: int, ours: Callable[[], None], theirs: Callable
   }  # fmt: skip
 
 
+def measure(name: str, values) -> None:
+  """Runs and prints both tasks at one shape. Args: of `SHAPES`; the flags."""
+  ours, theirs = make_models(SHAPES[name].get_config(), values.dtype, values.device)
+  proteins = make_proteins(values.sequences, min(900, ours.context - 2))
+  documents = [[("protein", protein)] for protein in proteins]
+  max_tokens = values.max_tokens or ours.tokens_per_batch
+  score = lambda: [one.total for one in inference.likelihoods(ours, documents, max_tokens_per_batch=max_tokens)]
+  score_theirs = lambda: score_with_transformers(theirs, proteins, max_tokens)
+  difference = float(np.abs(np.array(score()) / score_theirs() - 1).max())
+  if difference > {"float32": 1e-4, "bfloat16": 1e-2}[values.dtype]:
+    raise SystemExit(f"{name}: log-likelihoods differ by {difference:.2g}: the comparison is void")
+  found = compare(values.turns, sum(map(len, proteins)), score, score_theirs)
+  print(json.dumps({"shape": name, "task": "score", "difference": difference, "batch tokens": max_tokens} | found))
+
+  rng, new = np.random.default_rng(2), values.new
+  genes = ["".join(rng.choice(list("acgt"), n)) for n in rng.integers(60, 120, values.rows)]
+  prompts = [[("dna", gene)] for gene in genes]
+  settings = inference.Settings(max_length=new, min_length=new)
+  all_at_once = values.rows * (128 + new)
+  generate = lambda: inference.sample(ours, prompts, "protein", settings, max_tokens_per_batch=all_at_once)
+  found = compare(values.turns, values.rows * new, generate, lambda: generate_with_transformers(theirs, genes, new))
+  print(json.dumps({"shape": name, "task": "generate", "rows": values.rows, "new": new} | found))
+
+
 def main(argv) -> None:
   del argv
   values = flags.FLAGS
   if values.threads:
     torch.set_num_threads(values.threads)
   for name in values.shapes:
-    ours, theirs = make_models(SHAPES[name].get_config(), values.dtype, values.device)
-    proteins = make_proteins(values.sequences, min(900, ours.context - 2))
-    max_tokens = values.max_tokens or ours.tokens_per_batch
-    score = lambda: [one.total for one in inference.likelihoods(
-        ours, [[("protein", p)] for p in proteins], max_tokens_per_batch=max_tokens)]  # fmt: skip
-    difference = np.abs(np.array(score()) / score_with_transformers(theirs, proteins, max_tokens) - 1).max()
-    if difference > {"float32": 1e-4, "bfloat16": 1e-2}[values.dtype]:
-      raise SystemExit(f"{name}: log-likelihoods differ by {difference:.2g}: the comparison is void")
-    found = compare(values.turns, sum(map(len, proteins)), score,
-                    lambda: score_with_transformers(theirs, proteins, max_tokens))  # fmt: skip
-    print(json.dumps({"shape": name, "task": "score", "difference": difference, "batch tokens": max_tokens} | found))
-    rng = np.random.default_rng(2)
-    genes = ["".join(rng.choice(list("acgt"), n)) for n in rng.integers(60, 120, values.rows)]
-    new, settings = values.new, inference.Settings(max_length=values.new, min_length=values.new)
-    found = compare(
-        values.turns, values.rows * new,
-        lambda: inference.sample(ours, [[("dna", gene)] for gene in genes], "protein", settings,
-                                 max_tokens_per_batch=values.rows * (128 + new)),
-        lambda: generate_with_transformers(theirs, genes, new),
-    )  # fmt: skip
-    print(json.dumps({"shape": name, "task": "generate", "rows": values.rows, "new": new} | found))
+    measure(name, values)
 
 
 if __name__ == "__main__":
