@@ -4,7 +4,7 @@
 #         BSM_VENV  the environment's folder (default: .venv in the checkout)
 # Sets    ROOT      the checkout, absolute
 #         VENV      the environment's folder, absolute
-# Defines fail, run, ensure_environment and ensure_tpu_compiler
+# Defines fail, run, ensure_environment and ensure_also
 
 ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 VENV="${BSM_VENV:-$ROOT/.venv}"
@@ -76,13 +76,16 @@ ensure_environment() {
   installation_key >"$STAMP"
 }
 
-# Adds the TPU compiler to the environment. Not part of every environment: where it is installed and no TPU is, JAX says
-# so on stderr at each start that does not set JAX_PLATFORMS=cpu.
-ensure_tpu_compiler() {
-  local lock="$ROOT/launch/requirements_tpu.lock" stamp="$VENV/.bsm_jax_tpu_compiler"
-  if [[ -f $stamp && $(<"$lock") == "$(<"$stamp")" ]]; then
-    return
-  fi
-  run "$VENV/bin/python" -m pip install --disable-pip-version-check --no-deps --requirement "$lock"
-  cp "$lock" "$stamp"
+# Adds what only some use, and only the tests need all of: launch/requirements_NAME.lock for each name. Not part of every
+# environment: where the TPU compiler is and no TPU, JAX says so on stderr at each start that does not set
+# JAX_PLATFORMS=cpu; PyTorch is larger than all the rest.
+ensure_also() {
+  local name lock stamp
+  for name in "$@"; do
+    lock="$ROOT/launch/requirements_$name.lock" stamp="$VENV/.bsm_jax_$name"
+    if [[ ! -f $stamp || $(<"$lock") != "$(<"$stamp")" ]]; then
+      run "$VENV/bin/python" -m pip install --disable-pip-version-check --requirement "$lock" --constraint "$LOCK"
+      cp "$lock" "$stamp"
+    fi
+  done
 }

@@ -6,8 +6,8 @@ usage() {
   cat <<'USAGE'
 Usage: launch/test.sh [pytest's arguments]
 
-Installs the locked environment (.venv), with the TPU compiler, if that is not done yet, then runs the tests in two
-processes.
+Installs the locked environment (.venv), with the TPU compiler, PyTorch and transformers, if that is not done yet, then
+runs the tests in two processes.
 
   launch/test.sh                              the whole suite, without the slow tests
   launch/test.sh --slow                       with them
@@ -25,6 +25,6 @@ fi
 
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 ensure_environment
-ensure_tpu_compiler
+ensure_also tpu export
 cd "$ROOT"
 run "$VENV/bin/python" -m pytest -n 2 --dist worksteal --durations=15 "$@"

@@ -31,7 +31,7 @@ install() {
     export PYTHON
   fi
   ensure_environment
-  ensure_tpu_compiler
+  ensure_also tpu
 }
 
 # The process may be gone and its number another's by now: the command line tells.

@@ -5,6 +5,7 @@ import functools
 import importlib.metadata
 import os
 import pathlib
+import re
 import runpy
 import shutil
 import subprocess
@@ -84,7 +85,11 @@ def test_bsm_jax_imports_no_data_pipelines_configs_or_launch():
     ("bsm_jax.kernels", []),
     ("bsm_jax.model", ["bsm_jax.kernels"]),
     ("bsm_jax.sharding", []),
-  ],
+    ("bsm_jax.inference", [
+      "bsm_jax.model", "bsm_jax.kernels", "bsm_jax.tokenizer", "bsm_jax.codons", "bsm_jax.sharding", "bsm_jax.input",
+      "bsm_jax.training",
+    ]),
+  ],  # fmt: skip
 )
 def test_package_imports_no_more_of_bsm_jax_than_it_may_know(package, known):
   files = source_files(package)
@@ -154,6 +159,14 @@ def test_the_tpu_compilers_lock_is_what_jax_asks_for(pinned):
   assert asked, "jax no longer names libtpu in its extras"
   assert all(name == r.name and r.specifier.contains(version) for r in asked)
   assert Version(importlib.metadata.version("jax")) == pinned["jax"]
+
+
+def test_the_exports_lock_is_what_the_extra_asks_for(metadata):
+  lines = (ROOT / "launch" / "requirements_export.lock").read_text().splitlines()
+  locked = dict(line.split("==") for line in lines if not line.startswith("#"))
+  asked = [Requirement(r.split(";")[0]) for r in metadata["extras_require"]["export"]]
+  assert {r.name for r in asked} == locked.keys()
+  assert all(r.specifier.contains(locked[r.name]) for r in asked)
 
 
 def test_lock_says_how_it_was_made():
@@ -229,12 +242,15 @@ def test_tests_are_run_with_the_arguments_given(checkout):
   run = functools.partial(run_script, checkout / "launch" / "test.sh", BSM_VENV=".venv")
   done = run("--slow", "-k", "one or two")
   assert done.returncode == 0, done.stderr
-  installed, tested = calls(checkout)
-  assert installed.startswith("pip install") and installed.endswith("launch/requirements_tpu.lock")
+  *installed, tested = calls(checkout)
+  assert [re.findall(r"launch/(requirements[a-z_]*.lock)", call) for call in installed] == [
+    ["requirements_tpu.lock", "requirements.lock"], ["requirements_export.lock", "requirements.lock"],
+  ]  # fmt: skip
+  assert all(call.startswith("pip install") and "--constraint" in call for call in installed)
   assert tested == "pytest -n 2 --dist worksteal --durations=15 --slow -k one or two"
-  # The compiler is there now: the second run needs no network.
+  # All of it is there now: the second run needs no network.
   assert run().returncode == 0
-  assert calls(checkout)[2:] == ["pytest -n 2 --dist worksteal --durations=15"]
+  assert calls(checkout)[3:] == ["pytest -n 2 --dist worksteal --durations=15"]
 
 
 @pytest.mark.parametrize("wrong", [["--ouput=x"], ["x"], ["--out"]])

@@ -30,8 +30,8 @@ class Settings:
   """How letters are drawn.
 
   Attributes:
-    max_length: letters at most; None for what the context has room for.
-    min_length: letters at least.
+    max_length: new letters at most; None for what the context has room for.
+    min_length: new letters at least.
     temperature: divides the logits; 0 takes the most likely letter.
     top_k: only the k most likely letters; 0 for all.
     top_p: only the most likely letters that together have this probability.
@@ -208,9 +208,8 @@ def _generate(model: Model, modality: Modality, settings: Settings) -> Callable:
 
     def body(now):
       number, going_b = now["number"], now["going"]
-      may_end_b = rows["begun"] + number >= settings.min_length
-      allowed_bv = letters_1v | (ends_1v & may_end_b[:, None])
-      token_b = _draw(jnp.where(allowed_bv, now["logits"], -jnp.inf), rows["key"], number, settings)
+      allowed_1v = letters_1v | (ends_1v & (number >= settings.min_length))
+      token_b = _draw(jnp.where(allowed_1v, now["logits"], -jnp.inf), rows["key"], number, settings)
       ended_b = going_b & jnp.asarray(ends_1v[0])[token_b]
       letter_b = going_b & ~ended_b
       of_token_b = jnp.take_along_axis(jax.nn.log_softmax(now["logits"]), token_b[:, None], axis=-1)[:, 0]

@@ -18,7 +18,7 @@ from bsm_jax.training import checkpoint as checkpoint_lib
 from bsm_jax.training import program as program_lib
 
 # Tokens of a batch on one device, if nothing else is said: enough to keep it busy.
-TOKENS_PER_DEVICE = {"cpu": 2048}
+_TOKENS_PER_DEVICE = {"cpu": 2048}
 _TOKENS_PER_ACCELERATOR = 65_536
 
 
@@ -58,7 +58,7 @@ class Model:
   def tokens_per_batch(self) -> int:
     """The usual size of a batch on these devices."""
     platform = self.mesh.devices.flat[0].platform
-    return self.places * TOKENS_PER_DEVICE.get(platform, _TOKENS_PER_ACCELERATOR)
+    return self.places * _TOKENS_PER_DEVICE.get(platform, _TOKENS_PER_ACCELERATOR)
 
   @functools.cached_property
   def compiled(self) -> dict[str, Callable]:
