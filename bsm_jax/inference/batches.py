@@ -46,9 +46,12 @@ class Batch(NamedTuple):
 
 
 def bucket_lengths(context: int) -> list[int]:
-  """Lengths to which rows are padded: powers of two and the numbers halfway between them, up to the context."""
-  steps = [32 * 2**i for i in range(context.bit_length())]
-  return [n for pair in ((s, s + s // 2) for s in steps) for n in pair if n < context] + [context]
+  """Lengths to which rows are padded: 32, 64, 96, then four between each power of two and the next, up to the context.
+
+  Finer steps would pad less, but each length is compiled.
+  """
+  quarters = [(32 << octave) * quarter for octave in range(context.bit_length()) for quarter in range(4, 8)]
+  return [n for n in (32, 64, 96, *quarters) if n < context] + [context]
 
 
 def rows_of(length: int, max_tokens: int, places: int) -> int:

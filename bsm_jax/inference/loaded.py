@@ -18,7 +18,7 @@ from bsm_jax.training import checkpoint as checkpoint_lib
 from bsm_jax.training import program as program_lib
 
 # Tokens of a batch on one device, if nothing else is said: enough to keep it busy.
-_TOKENS_PER_DEVICE = {"cpu": 2048}
+_TOKENS_PER_DEVICE = {"cpu": 1024}
 _TOKENS_PER_ACCELERATOR = 65_536
 
 

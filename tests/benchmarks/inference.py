@@ -5,9 +5,9 @@
 
 Scores: proteins of 50 to 900 residues, in sorted batches with padding behind them on both sides. Before anything is
 timed, both have to give the same log-likelihoods. Generation: every row draws the same number of tokens behind prompts
-of unequal length, with a cache of keys and values; ours from amino acids alone, transformers' from the whole vocabulary.
-The first call of each, which compiles, is not timed. Printed are letters a second, and the ratio ours / transformers' of
-the same turn: median, least and greatest.
+of unequal length, with a cache of keys and values; ours from amino acids alone, transformers' from the whole
+vocabulary. The first call of each, which compiles, is not timed. Printed are letters a second, and the ratio ours /
+transformers' of the same turn: median, least and greatest.
 
 On a machine that others use, PyTorch's threads spin while they wait for one another, which flatters us: set
 OMP_WAIT_POLICY=passive.
@@ -155,7 +155,7 @@ if __name__ == "__main__":
   flags.DEFINE_list("shapes", ["miniature", "110m"], f"Among {', '.join(SHAPES)}.")
   flags.DEFINE_enum("device", "cpu", ["cpu", "gpu"], "Where both run.")
   flags.DEFINE_enum("dtype", "float32", ["float32", "bfloat16"], "Of weights in transformers, activations here.")
-  flags.DEFINE_integer("sequences", 64, "Proteins to score.")
+  flags.DEFINE_integer("sequences", 256, "Proteins to score.")
   flags.DEFINE_integer("rows", 16, "Sequences generated at a time.")
   flags.DEFINE_integer("new", 100, "Letters of each.")
   flags.DEFINE_integer("max_tokens", None, "Of a batch that is scored; by default what suits us.")
