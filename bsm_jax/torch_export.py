@@ -269,7 +269,7 @@ def main(argv) -> None:
   args = flags.FLAGS
   if (args.checkpoint is None) == (args.from_torch is None):
     raise app.UsageError("give either --checkpoint=RUN or --from_torch=HF_DIR")
-  logging.set_verbosity(logging.WARNING)
+  logging.set_verbosity(logging.ERROR)  # Orbax warns that a run which is read cannot be written.
   # One process on the CPU, whatever else the machine has: accelerators round fp32 products.
   jax.config.update("jax_platforms", "cpu")
   signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # Cleans up, as Ctrl-C does.

@@ -31,17 +31,13 @@ def _perturbed(params: dict) -> dict:
   ])  # fmt: skip
 
 
-def write_run(folder: pathlib.Path, config: ConfigDict, shape: tuple[int, int, int] = (1, 1, 1), **changes) -> dict:
+def write_run(folder: pathlib.Path, config: ConfigDict, shape: tuple[int, int, int] = (1, 1, 1)) -> None:
   """A checkpoint of step `STEP` as `bsm_jax.train` writes it.
 
   Args:
     folder: the run directory.
     config: see `small_config`.
     shape: of the mesh, over the first of JAX's devices.
-    changes: of the checkpoint's meta.
-
-  Returns:
-    the parameters.
   """
   count = shape[0] * shape[1] * shape[2]
   config = program.with_mixtures(config)
@@ -56,6 +52,5 @@ def write_run(folder: pathlib.Path, config: ConfigDict, shape: tuple[int, int, i
       "rows": {"single_dna": 20, "single_protein": 4}, "drawn_before": {}, "version": "0.1.0",
   }  # fmt: skip
   writer = checkpoint.Checkpointer(folder / "checkpoints", every_steps=1)
-  writer.save(checkpoint.Checkpoint(STEP, state, {"next_row": 24, "interval": {}}, meta | changes), force=True)
+  writer.save(checkpoint.Checkpoint(STEP, state, {"next_row": 24, "interval": {}}, meta), force=True)
   writer.close()
-  return state["params"]
