@@ -272,17 +272,26 @@ def main(argv) -> None:
   logging.set_verbosity(logging.ERROR)  # Orbax warns that a run which is read cannot be written.
   # One process on the CPU, whatever else the machine has: accelerators round fp32 products.
   jax.config.update("jax_platforms", "cpu")
-  signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # Cleans up, as Ctrl-C does.
+  stopped_by = []
+
+  def stop(number, frame):
+    del frame
+    stopped_by.append(signal.Signals(number))
+    raise KeyboardInterrupt  # Whoever has something to clean up does it.
+
+  for number in (signal.SIGINT, signal.SIGTERM):
+    signal.signal(number, stop)
   try:
     if args.checkpoint is not None:
       checks = export(args.checkpoint, args.out, step=args.step, dtype=args.dtype,
                       max_shard_bytes=args.max_shard_bytes, overwrite=args.overwrite)  # fmt: skip
     else:
       from_torch(args.from_torch, args.out, args.config)
-  except _EXPLAINED as error:
+  except (*_EXPLAINED, KeyboardInterrupt) as error:
+    if stopped_by:  # Storage libraries may make another error of it.
+      print(f"{stopped_by[0].name}: stopped, nothing was left behind", file=sys.stderr)
+      sys.exit(128 + stopped_by[0])
     sys.exit(f"error: {error}")
-  except KeyboardInterrupt:
-    sys.exit("stopped; nothing was left behind")
   if args.checkpoint is not None:
     _say("\n".join(checks) + f"\nThe model is in {args.out}; look through its README.md, the card. Next:\n"
          f"  python -c \"from transformers import AutoModelForCausalLM as M, AutoTokenizer as T; d = '{args.out}';"

@@ -110,6 +110,8 @@ def write(facts: Facts) -> str:
       "## Training",
       f"Step {facts.step:,} of {plan.total_steps:,} (in {meta['round']}), {meta['tokens']:,} tokens in batches of"
       f" {config.data.batch_size:,} rows of {config.data.context:,}. Attention {across} documents within a row.",
+      *(["The run began with the parameters of an earlier one, whose rows are counted below."]
+        if meta["drawn_before"] else []),
       rounds,
       *([rows] if meta["rows"] else []),
   ]
