@@ -18,14 +18,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from absl import app, flags, logging
-from etils import epath
-from jax.sharding import SingleDeviceSharding
 from ml_collections import ConfigDict, config_flags
 
 import bsm_jax
-from bsm_jax import model as model_lib
 from bsm_jax import tokenizer
 from bsm_jax.export import card, check, folder, llama
+from bsm_jax.export.source import Source, SourceError
 from bsm_jax.model import ModelConfig
 from bsm_jax.training import checkpoint as checkpoint_lib
 from bsm_jax.training import metrics as metrics_lib
@@ -36,62 +34,18 @@ DTYPES = {"float32": np.dtype(np.float32), "bfloat16": np.dtype(jnp.bfloat16)}
 
 
 class ExportError(ValueError):
-  """A run that cannot be exported, or an export that is not the same model; the message says why."""
+  """An export that is not the same model; the message says where."""
 
 
 # Errors whose message says all that a user needs.
 _EXPLAINED = (
-    ExportError, check.CheckError, folder.FolderError, llama.LlamaError, checkpoint_lib.CheckpointError,
+    ExportError, SourceError, check.CheckError, folder.FolderError, llama.LlamaError, checkpoint_lib.CheckpointError,
     program_lib.ConfigError, OSError,
 )  # fmt: skip
 
 
 def _say(text: str) -> None:
   print(text, flush=True)
-
-
-class Source:
-  """The parameters of one checkpoint, read in parts.
-
-  Attributes:
-    step, meta: of the checkpoint.
-    model: its shape.
-    device: the CPU, where arrays are read to.
-  """
-
-  def __init__(self, run: str, step: int | None):
-    """Args: the run directory; the step, None for the newest.
-
-    Raises:
-      CheckpointError: there is no such checkpoint.
-      ExportError: it is of another vocabulary.
-    """
-    self._checkpointer = checkpoint_lib.Checkpointer(epath.Path(run) / "checkpoints")
-    self.step = self._checkpointer.latest_step() if step is None else step
-    self.meta = self._checkpointer.meta(self.step)
-    if self.meta["vocabulary_hash"] != tokenizer.vocabulary_hash():
-      raise ExportError(
-          f"the checkpoint of step {self.step} in {run} has another vocabulary ({self.meta['vocabulary_hash']}) than"
-          f" this version of bsm_jax ({tokenizer.vocabulary_hash()}): export it with the version that trained it"
-          f" ({self.meta['version']})"
-      )
-    self.model = program_lib.model_config(ConfigDict(self.meta["config"]))
-    self.device = jax.local_devices(backend="cpu")[0]
-    here = SingleDeviceSharding(self.device)
-    shapes = jax.eval_shape(lambda: model_lib.init_params(self.model, 0))
-    self._abstract = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=here), shapes)
-
-  def part(self, name: str) -> dict:
-    """One of `llama.parts`, as `llama.part_of` gives it."""
-    abstract = {"params": llama.part_of(self._abstract, name)}
-    return self._checkpointer.restore_part(abstract, self.step)["params"]
-
-  def params(self) -> dict:
-    """All parameters."""
-    return self._checkpointer.restore_part({"params": self._abstract}, self.step)["params"]
-
-  def close(self) -> None:
-    self._checkpointer.close()
 
 
 def export(
@@ -118,7 +72,7 @@ def export(
 
   Raises:
     ExportError: PyTorch computes something else than JAX.
-    CheckError, FolderError, CheckpointError: see the message.
+    CheckError, FolderError, SourceError, CheckpointError: see the message.
   """
   check.require_packages()
   if dtype not in DTYPES:

@@ -1,1 +1,1 @@
-"""A checkpoint as a Hugging Face folder and back: arrays (`llama`), files (`folder`), `card`, the proof (`check`)."""
+"""A checkpoint (`source`) as a Hugging Face folder and back: `llama` arrays, `folder` files, `card`, `check` proof."""

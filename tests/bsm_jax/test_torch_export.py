@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 from bsm_jax import model as model_lib
 from bsm_jax import tokenizer, torch_export
 from bsm_jax.evaluation import translation
-from bsm_jax.export import check, folder, llama
+from bsm_jax.export import check, folder, llama, source
 from bsm_jax.export.folder import FolderError
 from bsm_jax.export.llama import LlamaError
 from bsm_jax.training import beginning, checkpoint, program
@@ -63,9 +63,9 @@ def copied(exported, tmp_path) -> pathlib.Path:
 
 
 def params_of(run: pathlib.Path) -> dict:
-  source = torch_export.Source(str(run), None)
-  params = source.params()
-  source.close()
+  opened = source.Source(str(run), None)
+  params = opened.params()
+  opened.close()
   return params
 
 
@@ -142,7 +142,7 @@ def test_names_and_shapes_of_the_paper_s_models_are_those_of_llama(config):
 
 
 def test_generation_needs_nothing_of_ours(exported, tmp_path):
-  source = """
+  program_text = """
 import sys
 sys.modules["bsm_jax"] = None  # An import of it fails.
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -156,7 +156,7 @@ assert output[1, -8:].tolist() == alone[0, -8:].tolist()
 print(output.shape, tokenizer.decode(output[0]), tokenizer.model_max_length)
 """
   done = subprocess.run(
-      [sys.executable, "-I", "-c", source, str(exported)], cwd=tmp_path, capture_output=True, text=True
+      [sys.executable, "-I", "-c", program_text, str(exported)], cwd=tmp_path, capture_output=True, text=True
   )
   assert done.returncode == 0, done.stderr
   assert done.stdout.startswith("torch.Size([2, 16]) <bos><dna>acgt<sep><protein>") and done.stdout.endswith(" 64\n")
@@ -252,7 +252,7 @@ def test_a_missing_package_is_named_before_any_work(package, tmp_path, monkeypat
 
 def test_a_checkpoint_of_another_vocabulary_is_refused(run, tmp_path, monkeypatch):
   monkeypatch.setattr(tokenizer, "vocabulary_hash", lambda: "0123")
-  with pytest.raises(torch_export.ExportError, match="another vocabulary .* of bsm_jax .0123.: export it with the ver"):
+  with pytest.raises(source.SourceError, match="another vocabulary .* of bsm_jax .0123.: export it with the ver"):
     torch_export.export(str(run), str(tmp_path / "model"))
   assert not list(tmp_path.iterdir())
 
