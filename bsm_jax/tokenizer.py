@@ -261,11 +261,17 @@ def write_sentencepiece(path: str | os.PathLike) -> None:
   pathlib.Path(path).write_bytes(model.SerializeToString(deterministic=True))
 
 
-def write_hugging_face(folder: str | os.PathLike) -> None:
+def write_hugging_face(folder: str | os.PathLike, model_max_length: int | None = None) -> None:
   """Writes `tokenizer.json`, `tokenizer_config.json` and `special_tokens_map.json` for `transformers.AutoTokenizer`.
 
-  The text is split into single characters and the special tokens, looked up in a WordLevel table, and framed by
-  `<bos>` and `<eos>` when special tokens are asked for.
+  The text is split into single characters and the special tokens and looked up in a WordLevel table. `<bos>` comes
+  first where special tokens are asked for, and `<sep>` between the texts of a pair. `<eos>` is not added: a text is
+  mostly a prompt, which `generate` continues. Who means a whole document writes it at the end of the text.
+
+  Args:
+    folder: where; made if absent.
+    model_max_length: tokens that the model's context holds, if it is known; longer texts get a warning, or are cut
+      with `truncation=True`.
   """
   from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors  # pylint: disable=g-import-not-at-top
 
@@ -281,9 +287,9 @@ def write_hugging_face(folder: str | os.PathLike) -> None:
   tokenizer.decoder = decoders.Fuse()  # without a decoder, tokens are joined by spaces
   tokenizer.add_special_tokens([AddedToken(t, special=True, normalized=False) for t in SPECIAL_TOKENS])
   tokenizer.post_processor = processors.TemplateProcessing(
-      single="<bos> $A <eos>",
-      pair="<bos> $A <sep> $B <eos>",
-      special_tokens=[("<bos>", BOS), ("<sep>", SEP), ("<eos>", EOS)],
+      single="<bos> $A",
+      pair="<bos> $A <sep> $B",
+      special_tokens=[("<bos>", BOS), ("<sep>", SEP)],
   )
   tokenizer.save(str(folder / "tokenizer.json"))
   roles = {f"{role}_token": f"<{role}>" for role in ("pad", "bos", "eos", "unk", "sep")}
@@ -291,9 +297,14 @@ def write_hugging_face(folder: str | os.PathLike) -> None:
   config = roles | {
       "tokenizer_class": "PreTrainedTokenizerFast",
       "clean_up_tokenization_spaces": False,
+      # transformers 4's name; 5 takes it for its `extra_special_tokens`, which 4 does not accept as a list.
       "additional_special_tokens": [m.tag for m in Modality],
+      # Without them transformers adds token_type_ids, which Llama does not take.
+      "model_input_names": ["input_ids", "attention_mask"],
       "padding_side": "left",
   }
+  if model_max_length is not None:
+    config["model_max_length"] = model_max_length
   (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=2) + "\n")
 
 

@@ -269,7 +269,8 @@ def test_look_up_sentencepiece_and_hugging_face_give_the_same_ids(sentencepiece_
   expected = tokenizer.encode_document(document).tolist()
   text = tokenizer.document_text(document)
   assert sentencepiece_model.encode(text, add_bos=True, add_eos=True) == expected
-  assert hugging_face.encode(text).ids == expected
+  assert hugging_face.encode(text + "<eos>").ids == expected
+  assert hugging_face.encode(text).ids == expected[:-1]
   assert hugging_face.encode(text, add_special_tokens=False).ids == expected[1:-1]
 
 
@@ -329,12 +330,42 @@ def test_hugging_face_files_name_the_special_tokens(hugging_face_folder):
   assert config.items() >= expected.items()
 
 
+def raw(modality: Modality, rng: np.random.Generator) -> str:
+  """Letters as files hold them and as the exported normalizer reads them: nucleotides lower, amino acids upper case."""
+  if modality == Modality.PROTEIN:
+    return "".join(rng.choice(list(tokenizer.AMINO_ACID_CODES + "-."), rng.integers(0, 60)))
+  return "".join(rng.choice(list("acgtunryswkmbdhv-."), rng.integers(0, 60)))
+
+
+def test_ten_thousand_raw_documents_get_the_ids_of_the_look_up(hugging_face):
+  rng = np.random.default_rng(0)
+  several = [[(m, raw(m, rng)) for m in rng.choice(list(Modality), rng.integers(1, 4))] for _ in range(10_000)]
+  several = [[(Modality(m), sequence) for m, sequence in document] for document in several]
+  texts = ["<sep>".join(m.tag + sequence for m, sequence in document) + "<eos>" for document in several]
+  for found, document in zip(hugging_face.encode_batch(texts), several, strict=True):
+    assert found.ids == tokenizer.encode_document(document, strict=False).tolist()
+
+
+def test_a_pair_of_texts_is_one_document(hugging_face):
+  expected = tokenizer.encode_document([(Modality.DNA, "atg"), (Modality.PROTEIN, "M")]).tolist()
+  assert hugging_face.encode("<dna>atg", "<protein>M<eos>").ids == expected
+
+
+def test_the_context_is_told_where_it_is_known(hugging_face_folder, tmp_path):
+  tokenizer.write_hugging_face(tmp_path, model_max_length=1024)
+  assert json.loads((tmp_path / "tokenizer_config.json").read_text())["model_max_length"] == 1024
+  assert "model_max_length" not in json.loads((hugging_face_folder / "tokenizer_config.json").read_text())
+
+
 def test_transformers_loads_the_folder(hugging_face_folder):
   transformers = pytest.importorskip("transformers", reason="needs the extra [export]")
   loaded = transformers.AutoTokenizer.from_pretrained(hugging_face_folder)
   roles = (loaded.pad_token_id, loaded.bos_token_id, loaded.eos_token_id, loaded.unk_token_id, loaded.sep_token_id)
   assert roles == (PAD, BOS, EOS, UNK, SEP)
   document = [(Modality.RNA, "augn"), (Modality.PROTEIN, "MK*")]
-  ids = loaded(tokenizer.document_text(document))["input_ids"]
-  assert ids == tokenizer.encode_document(document).tolist()
+  prompt = loaded(tokenizer.document_text(document))
+  ids = tokenizer.encode_document(document).tolist()
+  assert dict(prompt) == {"input_ids": ids[:-1], "attention_mask": [1] * (len(ids) - 1)}
   assert loaded.decode(ids) == "<bos><rna>atgn<sep><protein>MK*<eos>"
+  assert loaded.decode(ids, skip_special_tokens=True) == "atgnMK*"
+  assert loaded(["<dna>a", "<dna>acg"], padding=True)["input_ids"] == [[PAD, PAD, BOS, 5, 8], [BOS, 5, 8, 9, 10]]
