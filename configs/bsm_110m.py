@@ -88,6 +88,7 @@ def get_config(variations: str = "") -> ConfigDict:
   config.guard = ConfigDict()  # Steps that are thrown away; see bsm_jax.training.step.GuardConfig.
   config.guard.spike_factor = 20.0  # Gradient norms beyond this multiple of the running mean; 0: none.
   config.guard.window = 100  # Steps of the running mean.
+  config.guard.spikes_in_a_row = 3  # So many are skipped; what stays large is stepped out of, clipped.
   config.guard.max_in_a_row = 10  # So many in a row end the run.
   config.accumulation = 1  # Microbatches in a step; the result does not depend on it.
 

@@ -45,11 +45,14 @@ class GuardConfig:
 
   Attributes:
     spike_factor: gradient norms beyond this multiple of their running mean are spikes; 0 turns this part off.
+    spikes_in_a_row: so many are thrown away one after the other, and then no more: what stays large is no batch's
+      doing but the parameters', which only a (clipped) step can move. The running mean begins anew from there.
     window: steps that the running mean looks back; before as many steps were taken, nothing is a spike.
     max_in_a_row: so many skipped steps in a row end the run.
   """
 
   spike_factor: float = 20.0
+  spikes_in_a_row: int = 3
   window: int = 100
   max_in_a_row: int = 10
 
@@ -101,12 +104,13 @@ def check(config: GuardConfig, guard: dict, step: jax.Array, loss: jax.Array, no
     bool [], and the new state.
   """
   taken = step - guard["skipped"]
-  fine = jnp.isfinite(loss) & jnp.isfinite(norm)
-  if config.spike_factor:
-    fine &= (taken < config.window) | (norm <= config.spike_factor * guard["norm"])
+  finite = jnp.isfinite(loss) & jnp.isfinite(norm)
+  spike = (taken >= config.window) & (norm > config.spike_factor * guard["norm"]) & (config.spike_factor > 0)
+  fine = finite & (~spike | (guard["in_a_row"] >= config.spikes_in_a_row))
   rate = 1.0 / (1 + jnp.minimum(taken, config.window)).astype(jnp.float32)
+  mean = guard["norm"] + jnp.where(spike, 1.0, rate) * (norm - guard["norm"])
   return fine, {
-      "norm": jnp.where(fine, guard["norm"] + rate * (norm - guard["norm"]), guard["norm"]),
+      "norm": jnp.where(fine, mean, guard["norm"]),
       "skipped": guard["skipped"] + ~fine,
       "in_a_row": jnp.where(fine, 0, guard["in_a_row"] + 1),
   }

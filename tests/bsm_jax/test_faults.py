@@ -86,6 +86,17 @@ def test_a_spike_of_the_gradient_is_thrown_away_only_once_its_norm_is_known():
   assert not any(m["skipped"] for m in off)
 
 
+def test_a_gradient_that_stays_large_is_stepped_out_of():
+  config = step.GuardConfig(spike_factor=5.0, window=3, spikes_in_a_row=2)
+  guard = step.init_state({}, step.make_optimizer(step.OptimizerConfig()))["guard"]
+  taken = []
+  for number, norm in enumerate([1.0] * 5 + [50.0] * 5 + [300.0, 50.0] + [jnp.nan] * 4):
+    fine, guard = step.check(config, guard, jnp.int32(number), jnp.float32(1.0), jnp.float32(norm))
+    taken.append(bool(fine))
+  # The mean is 50 from the third large one on, and no gradient that is not finite is ever taken.
+  assert taken == [True] * 5 + [False, False, True, True, True] + [False, True] + [False] * 4
+
+
 def test_a_run_of_skipped_steps_ends_with_the_rows_that_did_it(small_config, tmp_path, monkeypatch):
   original = model_lib.make_apply
   monkeypatch.setattr(model_lib, "make_apply", lambda *args: poisoned_by_unknown(original(*args), np.nan))
