@@ -62,7 +62,7 @@ setup(
     "gcs": ["gcsfs>=2025.3"],  # reads and writes gs:// paths, for etils
     "wandb": ["wandb>=0.19,<1"],
     "fuzz": ["atheris>=3,<4"],
-    "export": ["torch>=2.8,<3", "transformers>=5,<6", "safetensors>=0.5,<1"],
+    "export": ["torch>=2.8,<3", "transformers>=4.57,<6", "safetensors>=0.8,<1"],
     "dev": [
       "biopython>=1.85,<2",
       "hypothesis>=6.130,<7",
