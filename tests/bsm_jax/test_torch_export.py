@@ -11,9 +11,8 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
+from bsm_jax import inference, tokenizer, torch_export
 from bsm_jax import model as model_lib
-from bsm_jax import tokenizer, torch_export
-from bsm_jax.evaluation import translation
 from bsm_jax.export import check, folder, llama, source
 from bsm_jax.export.folder import FolderError
 from bsm_jax.export.llama import LlamaError
@@ -298,9 +297,9 @@ def test_what_came_back_has_a_fresh_optimizer_and_is_evaluated_as_any_run(return
   found = checkpoint.Checkpointer(returned / "checkpoints").restore(state)
   assert found.step == 0 and found.state["step"] == 0
   assert not any(np.asarray(leaf).any() for leaf in jax.tree.leaves(found.state["opt_state"]))
-  _, _, params, step = translation.restore(str(returned))
-  assert step == 0
-  assert_identical(params, params_of(returned))
+  model = inference.load(str(returned))
+  assert model.step == 0
+  assert_identical(model.params, params_of(returned))
 
 
 def test_training_starts_from_what_came_back_and_shows_it_new_rows(run, returned):
