@@ -54,34 +54,38 @@ def bucket_lengths(context: int) -> list[int]:
   return [n for n in (32, 64, 96, *quarters) if n < context] + [context]
 
 
+def doubling_lengths(context: int) -> list[int]:
+  """Fewer and coarser lengths, 64, 128, 256, … up to the context: where most of the work is not in the rows."""
+  return [64 << octave for octave in range(context.bit_length()) if 64 << octave < context] + [context]
+
+
 def rows_of(length: int, max_tokens: int, places: int) -> int:
   """Rows of a batch whose rows have this length, a multiple of `places`."""
   return max(1, max_tokens // (length * places)) * places
 
 
 def batches(
-    sequences: Sequence[np.ndarray], context: int, max_tokens: int, places: int = 1,
+    sequences: Sequence[np.ndarray], lengths: Sequence[int], max_tokens: int, places: int = 1,
     more: Callable[[int, int], int] = lambda length, shorter: 0,
 ) -> Iterator[Batch]:  # fmt: skip
   """Puts sequences into batches, the longest first: what does not fit the memory says so at once.
 
   Args:
-    sequences: tokens, each uint8 [n], n <= context.
-    context: the longest rows.
+    sequences: tokens, each uint8 [n].
+    lengths: to which rows are padded, in ascending order (`bucket_lengths`); no sequence is longer than the last.
     max_tokens: of a batch; a batch has at least one row on each device, however long.
     places: devices that the rows of a batch are spread over.
     more: tokens that each row needs besides, by the length it is padded to and the next shorter such length.
   """
-  buckets = bucket_lengths(context)
-  lengths = np.array([len(tokens) for tokens in sequences], np.int64)
-  bucket_of = np.searchsorted(buckets, lengths)
-  for number in reversed(range(len(buckets))):
-    members = np.flatnonzero(bucket_of == number)
-    free = more(buckets[number], buckets[number - 1] if number else 0)
-    size = rows_of(buckets[number] + free, max_tokens, places)
-    for start in range(0, len(members), size):
-      rows = members[start : start + size]
-      tokens = np.full((size, buckets[number]), tokenizer.PAD, np.uint8)
+  sizes = np.array([len(tokens) for tokens in sequences], np.int64)
+  length_of = np.searchsorted(lengths, sizes)
+  for number in reversed(range(len(lengths))):
+    members = np.flatnonzero(length_of == number)
+    free = more(lengths[number], lengths[number - 1] if number else 0)
+    count = rows_of(lengths[number] + free, max_tokens, places)
+    for start in range(0, len(members), count):
+      rows = members[start : start + count]
+      tokens = np.full((count, lengths[number]), tokenizer.PAD, np.uint8)
       for row, of_row in enumerate(rows):
-        tokens[row, : lengths[of_row]] = sequences[of_row]
+        tokens[row, : sizes[of_row]] = sequences[of_row]
       yield Batch(rows, tokens, free)

@@ -66,15 +66,16 @@ def embeddings(
     raise documents_lib.InputError(f"unknown pool {pool!r}: use one of {', '.join(POOLS)}")
   names = names or [f"document {number}" for number in range(1, len(documents) + 1)]
   encoded = [documents_lib.encode(d, lenient=lenient, name=name) for d, name in zip(documents, names, strict=True)]
-  lengths = [sum(len(letters) for _, letters in document) for document in encoded]
+  sizes = [sum(len(letters) for _, letters in document) for document in encoded]
   rows = batches_lib.cut_to_rows(encoded, names, model.context, cut=cut)
   max_tokens = max_tokens_per_batch or model.tokens_per_batch
   run, d = _features(model), model.config.d_model
   if pool == "residue":
-    found = [np.empty((length, d), np.float32) for length in lengths]
+    found = [np.empty((size, d), np.float32) for size in sizes]
   else:
     found = np.zeros((len(documents), d), np.float32)
-  for batch in batches_lib.batches([row.window.tokens for row in rows], model.context, max_tokens, model.places):
+  lengths = batches_lib.bucket_lengths(model.context)
+  for batch in batches_lib.batches([row.window.tokens for row in rows], lengths, max_tokens, model.places):
     features_bsd = run(batch.tokens)
     members = [rows[row] for row in batch.rows]
     if pool == "residue":
@@ -84,8 +85,8 @@ def embeddings(
       weights = np.zeros(batch.tokens.shape, np.float32)
       for row, (number, window) in enumerate(members):
         if pool == "mean":
-          weights[row, window.at] = 1 / lengths[number]
-        elif window.letters.stop == lengths[number]:
+          weights[row, window.at] = 1 / sizes[number]
+        elif window.letters.stop == sizes[number]:
           weights[row, window.at[-1]] = 1.0
       np.add.at(found, [number for number, _ in members], np.asarray(_sums(features_bsd, weights))[: len(members)])
     progress(sum(len(window.at) for _, window in members))

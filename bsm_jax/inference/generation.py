@@ -155,8 +155,17 @@ def ask(
   return Asked(tokens, modality, begun, limit)
 
 
-def _draw(logits_bv: jax.Array, keys_b: jax.Array, number: jax.Array, settings: Settings) -> jax.Array:
-  """Tokens int32 [b] from logits, in which what is not allowed is -inf."""
+def _noise(keys_b: jax.Array, new: int) -> jax.Array:
+  """What `_draw` adds to logits, fp32 [new, b, v]; of a row and a number the same for any `new`.
+
+  All of it at once: generators are loops, and inside the loop over letters they would drag the cache through each turn.
+  """
+  of_letter = lambda key, number: jax.random.gumbel(jax.random.fold_in(key, number), (PADDED_VOCAB_SIZE,))
+  return jax.vmap(jax.vmap(of_letter, (0, None)), (None, 0))(keys_b, jnp.arange(new))
+
+
+def _draw(logits_bv: jax.Array, noise_bv: jax.Array, settings: Settings) -> jax.Array:
+  """Tokens int32 [b] from logits, in which what is not allowed is -inf, and their part of `_noise`."""
   if settings.temperature == 0:
     return jnp.argmax(logits_bv, axis=-1)
   logits_bv = logits_bv / settings.temperature
@@ -169,8 +178,7 @@ def _draw(logits_bv: jax.Array, keys_b: jax.Array, number: jax.Array, settings: 
     before_bv = jnp.cumsum(shares_bv, axis=-1) - shares_bv
     least_b1 = jnp.min(jnp.where(before_bv < settings.top_p, sorted_bv, jnp.inf), axis=-1, keepdims=True)
     logits_bv = jnp.where(logits_bv < least_b1, -jnp.inf, logits_bv)
-  noise = lambda key: jax.random.gumbel(jax.random.fold_in(key, number), logits_bv.shape[1:])
-  return jnp.argmax(logits_bv + jax.vmap(noise)(keys_b), axis=-1)
+  return jnp.argmax(logits_bv + noise_bv, axis=-1)
 
 
 def _masks(modality: Modality) -> tuple[np.ndarray, np.ndarray]:
@@ -200,6 +208,7 @@ def _generate(model: Model, modality: Modality, settings: Settings) -> Callable:
   def generate(params, tokens_bp, rows, new):
     prompts = tokens_bp.shape[1]
     logits_bv, cache = decoder.begin(params, tokens_bp, rows["length"], prompts + new)
+    noise_nbv = _noise(rows["key"], new)
     first = {
         "number": jnp.zeros((), jnp.int32), "logits": logits_bv, "cache": cache, "codon": rows["codon"],
         "out": jnp.zeros((len(tokens_bp), new), jnp.uint8), "likelihood": jnp.zeros(len(tokens_bp), jnp.float32),
@@ -209,7 +218,7 @@ def _generate(model: Model, modality: Modality, settings: Settings) -> Callable:
     def body(now):
       number, going_b = now["number"], now["going"]
       allowed_1v = letters_1v | (ends_1v & (number >= settings.min_length))
-      token_b = _draw(jnp.where(allowed_1v, now["logits"], -jnp.inf), rows["key"], number, settings)
+      token_b = _draw(jnp.where(allowed_1v, now["logits"], -jnp.inf), noise_nbv[number], settings)
       ended_b = going_b & jnp.asarray(ends_1v[0])[token_b]
       letter_b = going_b & ~ended_b
       of_token_b = jnp.take_along_axis(jax.nn.log_softmax(now["logits"]), token_b[:, None], axis=-1)[:, 0]
@@ -302,7 +311,7 @@ def sample(
     run = _compiled(model, of_modality, settings)
     new_letters = functools.partial(_new_letters, modality=of_modality, settings=settings, context=model.context)
     for batch in batches_lib.batches(
-        [asked[number].tokens for number in members], model.context,
+        [asked[number].tokens for number in members], batches_lib.doubling_lengths(model.context),
         max_tokens_per_batch or model.tokens_per_batch, model.places, new_letters,
     ):  # fmt: skip
       numbers = [members[row] for row in batch.rows]

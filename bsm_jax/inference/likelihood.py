@@ -100,7 +100,8 @@ def _of_letters(model: Model, documents: list[Encoded], *, names, cut, progress,
   score = _score(model)
   found = [np.empty(sum(len(letters) for _, letters in document), np.float32) for document in documents]
   rows = batches_lib.cut_to_rows(documents, names, model.context, cut=cut)
-  for batch in batches_lib.batches([row.window.tokens for row in rows], model.context, max_tokens, model.places):
+  lengths = batches_lib.bucket_lengths(model.context)
+  for batch in batches_lib.batches([row.window.tokens for row in rows], lengths, max_tokens, model.places):
     scores = score(batch.tokens)
     for scores_s, (number, window) in zip(scores, (rows[row] for row in batch.rows)):
       unknown = window.tokens[window.at] == tokenizer.UNK

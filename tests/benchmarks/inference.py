@@ -45,7 +45,7 @@ def make_models(config: ConfigDict, dtype: str, device: str):
   params = jax.tree.map(
       lambda x: np.asarray(x) * (1 + 0.2 * rng.standard_normal(x.shape, np.float32)), model_lib.init_params(shape, 0)
   )
-  mesh = sharding.make_mesh((1, 1, 1), jax.devices()[:1], slices=1)
+  mesh = sharding.make_mesh((-1, 1, 1), slices=1)
   ours = inference.Model(shape, jax.device_put(params, sharding.replicated(mesh)), config.data.context, mesh)
   settings = llama.to_config(shape, config.data.context, dtype)
   settings = {key: value for key, value in settings.items() if key not in ("rope_theta", "torch_dtype")}

@@ -114,8 +114,8 @@ def test_a_sequence_is_continued_in_its_own_modality():
 
 
 def draws(settings: Settings, logits, count: int = 2000) -> np.ndarray:
-  keys = jax.random.split(jax.random.key(0), count)
-  return np.asarray(generation._draw(jnp.tile(jnp.asarray(logits)[None], (count, 1)), keys, jnp.int32(3), settings))
+  noise = generation._noise(jax.random.split(jax.random.key(0), count), 4)[3, :, : len(logits)]
+  return np.asarray(generation._draw(jnp.tile(jnp.asarray(logits)[None], (count, 1)), noise, settings))
 
 
 def test_letters_are_drawn_by_their_probability():

@@ -154,7 +154,7 @@ def test_batches_of_a_length_have_one_shape_and_hold_every_row_once():
   rng = np.random.default_rng(5)
   sequences = [np.full(n, 9, np.uint8) for n in rng.integers(1, 65, 100)]
   seen, shapes = [], {}
-  for batch in batches.batches(sequences, 64, 256, places=4):
+  for batch in batches.batches(sequences, batches.bucket_lengths(64), 256, places=4):
     seen += batch.rows.tolist()
     assert shapes.setdefault(batch.tokens.shape[1], batch.tokens.shape[0]) == batch.tokens.shape[0]
     assert batch.tokens.shape[0] % 4 == 0
@@ -165,8 +165,8 @@ def test_batches_of_a_length_have_one_shape_and_hold_every_row_once():
 
 @pytest.mark.parametrize("context", [20, 32, 64, 100, 1024])
 def test_the_longest_bucket_is_the_context(context):
-  lengths = batches.bucket_lengths(context)
-  assert lengths == sorted(set(lengths)) and lengths[-1] == context
+  for lengths in (batches.bucket_lengths(context), batches.doubling_lengths(context)):
+    assert lengths == sorted(set(lengths)) and lengths[-1] == context
 
 
 # --- embeddings
