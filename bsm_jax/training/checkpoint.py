@@ -7,6 +7,7 @@ there, so a run killed at any moment finds its previous checkpoint.
 
 import contextlib
 import dataclasses
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -27,6 +28,18 @@ class Checkpoint:
 
 class CheckpointError(ValueError):
   """A checkpoint that cannot be used; the message names it and the remedy."""
+
+
+@contextlib.contextmanager
+def _only_errors():
+  """Keeps Orbax from warning that a folder which is opened to be read cannot be written."""
+  logger = logging.getLogger("absl")
+  level = logger.level
+  logger.setLevel(logging.ERROR)
+  try:
+    yield
+  finally:
+    logger.setLevel(level)
 
 
 class Checkpointer:
@@ -63,7 +76,8 @@ class Checkpointer:
       )
     # Orbax wants absolute paths; those of buckets are, and `resolve` would take them for names of local folders.
     absolute = self.folder if "://" in str(folder) else self.folder.resolve()
-    self._manager = ocp.CheckpointManager(absolute, options=options)
+    with _only_errors():
+      self._manager = ocp.CheckpointManager(absolute, options=options)
 
   def due(self, step: int) -> bool:
     """Whether `save` would write a checkpoint for this step."""

@@ -105,6 +105,14 @@ def test_samples_depend_on_their_prompt_and_number_alone():
   assert [one.letters for one in other] != [one.letters for one in alone]
 
 
+def test_rows_spread_over_devices_get_the_same_letters():
+  prompts, settings = [[("dna", gene)] for gene in GENES], Settings(max_length=6)
+  one, eight = (
+      inference.sample(random_model(devices=n), prompts, "protein", settings, samples=3, seed=5) for n in (1, 8)
+  )
+  assert [x.letters for x in one] == [x.letters for x in eight]
+
+
 def test_a_sequence_is_continued_in_its_own_modality():
   found = inference.sample(random_model(), [[("dna", "acg"), ("protein", "MKV")], [("rna", "acgu")]], None,
                            Settings(max_length=5, min_length=5))  # fmt: skip
