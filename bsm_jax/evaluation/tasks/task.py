@@ -1,4 +1,4 @@
-"""What every task has, so that `bsm_jax.evaluation.run` can run it. A new one is a file here and a line in `suites.py`."""
+"""What a task has, for `bsm_jax.evaluation.run` to run it. A new one is a file here and a line in `suites.py`."""
 
 import dataclasses
 from typing import Protocol
