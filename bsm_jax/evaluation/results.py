@@ -37,7 +37,7 @@ class Result:
     metrics: by name; nan where a figure is not defined.
     intervals: of some of them, 95 %: lower and upper end.
     counts: of items, sequences, and whatever was left out, by name.
-    seed: of what was drawn; None where nothing is.
+    seed: of what was drawn; several where a model was trained with each; None where nothing is drawn.
     data: by the name of each file its sha256.
     truncation: `policy` in words, and `share` of the inputs that it touched.
     checkpoint: `run`, `step`, and `sha256` of the parameters.
@@ -52,7 +52,7 @@ class Result:
   metrics: dict[str, float]
   intervals: dict[str, tuple[float, float]]
   counts: dict[str, int]
-  seed: int | None
+  seed: int | list[int] | None
   data: dict[str, str]
   truncation: dict
   checkpoint: dict
@@ -123,14 +123,15 @@ def _without_nan(value):
 
 
 def read(path: str | epath.Path) -> Result:
-  """A result from its file.
+  """A result from its file; what it holds beyond the fields of `Result` is left out.
 
   Raises:
     ResultError: it cannot be read, or is no result.
   """
   nan = lambda value: float("nan") if value is None else float(value)
   try:
-    fields = json.loads(epath.Path(path).read_text())
+    there = json.loads(epath.Path(path).read_text())
+    fields = {field.name: there[field.name] for field in dataclasses.fields(Result)}
     fields["metrics"] = {name: nan(value) for name, value in fields["metrics"].items()}
     fields["intervals"] = {name: (nan(low), nan(high)) for name, (low, high) in fields["intervals"].items()}
     fields["notes"] = tuple(fields["notes"])
@@ -142,10 +143,23 @@ def read(path: str | epath.Path) -> Result:
 
 
 def read_all(out: str | epath.Path) -> list[Result]:
-  """All results in a folder and those directly in it, by task and then by model. Raises ResultError, see `read`."""
+  """All results in a folder and in those directly in it, by task and then by model.
+
+  Other JSON objects, such as the seeds of a fine-tuning and what it was asked, are passed over.
+
+  Raises:
+    ResultError: a file is damaged, or a result lacks something.
+  """
   folder = epath.Path(out)
-  paths = [*folder.glob("*.json"), *folder.glob("*/*.json")]
-  return sorted((read(path) for path in paths), key=lambda r: (r.task, r.parameters, str(r.checkpoint)))
+  found = []
+  for path in [*folder.glob("*.json"), *folder.glob("*/*.json")]:
+    try:
+      there = json.loads(path.read_text())
+    except ValueError as error:
+      raise ResultError(f"{path} is damaged ({error}): delete it, and it is made again") from error
+    if isinstance(there, dict) and {"task", "metrics"} <= there.keys():
+      found.append(read(path))
+  return sorted(found, key=lambda result: (result.task, result.parameters, str(result.checkpoint)))
 
 
 # --- Tables ---

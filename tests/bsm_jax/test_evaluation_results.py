@@ -36,11 +36,19 @@ def test_a_result_is_the_same_after_writing_and_reading(tmp_path):
   assert [path.name for path in (tmp_path / "new").iterdir()] == ["fitness_protein.json"]
 
 
-def test_a_file_that_is_no_result_is_an_error_that_says_what_to_do(tmp_path):
-  for text in ("{}", "[", '{"task": 1, "metrics": {}, "intervals": {}, "notes": []}'):
+def test_a_file_that_is_damaged_or_lacks_something_is_an_error_that_says_what_to_do(tmp_path):
+  for text, said in (("[", "x.json is damaged"), ('{"task": "a", "metrics": {}}', "x.json holds no result")):
     (tmp_path / "x.json").write_text(text)
-    with pytest.raises(results.ResultError, match="x.json holds no result .* delete it"):
+    with pytest.raises(results.ResultError, match=f"{said} .*delete it"):
       results.read_all(tmp_path)
+
+
+def test_other_json_beside_results_is_passed_over_and_what_a_result_holds_besides_too(tmp_path):
+  path = results.write(RESULT, tmp_path / "model")
+  path.write_text(json.dumps(json.loads(path.read_text()) | {"seeds": [1, 2], "seed": [0, 1]}))
+  (tmp_path / "about.json").write_text('{"settings": {}}')
+  (found,) = results.read_all(tmp_path)
+  assert found.task == RESULT.task and found.seed == [0, 1]
 
 
 def test_the_digest_of_parameters_is_that_of_their_names_and_values():
