@@ -190,7 +190,7 @@ ABOUT = (
 
 
 def table(results: Sequence[Result], paper: Mapping[str, PaperFigure], *, details: bool = False) -> Table:
-  """Results beside the paper's figures.
+  """Results beside the paper's figures, which stand beside whole benchmarks only: not beside a part or a sample.
 
   Args:
     results: of any models.
@@ -199,17 +199,24 @@ def table(results: Sequence[Result], paper: Mapping[str, PaperFigure], *, detail
   """
   rows = []
   for result in results:
-    beside = paper.get(result.task)
+    is_part = bool(result.settings.get("assays") or result.settings.get("limit"))
+    beside = None if is_part else paper.get(result.task)
     for name, value in result.metrics.items():
       if "/" in name and not details:
         continue
       of_paper = beside if beside and beside.metric == name else PaperFigure(name)
       rows.append([
-          result.task, name, None if math.isnan(value) else value, _interval(result.intervals.get(name)),
-          of_paper.bsm_110m, of_paper.bsm_270m, of_paper.others or None, model_name(result),
-          f"{result.truncation.get('share', 0):.1%}", result.version,
+          result.task, name, _shown(name, value), _interval(result.intervals.get(name)), of_paper.bsm_110m,
+          of_paper.bsm_270m, of_paper.others or None, model_name(result), f"{result.truncation.get('share', 0):.1%}",
+          result.version + ", a part" * is_part,
       ])  # fmt: skip
   return Table(COLUMNS, rows)
+
+
+def _shown(name: str, value: float) -> Cell:
+  if math.isnan(value):
+    return None
+  return f"{value:.1e}" if name.startswith("p_value") else value
 
 
 def _interval(ends: tuple[float, float] | None) -> Cell:

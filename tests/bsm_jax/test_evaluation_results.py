@@ -70,6 +70,13 @@ def test_the_table_puts_the_papers_figures_beside_the_same_figure_only():
   assert [row[1] for row in results.table([RESULT], {}).rows] == ["spearman"]
 
 
+def test_a_part_of_a_benchmark_does_not_stand_beside_the_papers_figure():
+  for settings in ({"assays": ["A"]}, {"limit": 100}):
+    found = results.table([dataclasses.replace(RESULT, settings=settings)], suites.PAPER)
+    row = dict(zip(found.columns, found.rows[0]))
+    assert row["BSM-110M"] is None and row["others"] is None and row["version"] == "1, a part"
+
+
 def test_the_page_is_well_formed_and_escapes_what_it_shows(tmp_path):
   evil = dataclasses.replace(RESULT, task="<script>alert(1)</script>")
   markdown, page = map(pathlib.Path, results.write_tables([RESULT, evil], suites.PAPER, tmp_path))
