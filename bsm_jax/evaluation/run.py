@@ -21,7 +21,7 @@ from etils import epath
 from bsm_jax import inference
 from bsm_jax import model as model_lib
 from bsm_jax.evaluation import dms, results, suites
-from bsm_jax.evaluation.tasks.task import Settings, Task
+from bsm_jax.evaluation.tasks.task import Settings, Task, TaskError
 from bsm_jax.inference.loaded import Model
 from bsm_jax.training.checkpoint import CheckpointError
 from bsm_jax.training.program import ConfigError
@@ -148,7 +148,9 @@ def main(argv) -> None:
     failed = run(model, tasks, values.data, values.out, settings)
     found = results.read_all(values.out)
     written = results.write_tables(found, suites.PAPER, values.out) if found else []
-  except (RunError, inference.InputError, results.ResultError, CheckpointError, ConfigError) as error:
+  except (
+      RunError, TaskError, dms.AssayError, inference.InputError, results.ResultError, CheckpointError, ConfigError
+  ) as error:  # fmt: skip
     sys.exit(f"error: {error}")
   except KeyboardInterrupt:
     sys.exit("\nstopped; the same command goes on with the task that it was at")
