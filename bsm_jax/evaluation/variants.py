@@ -77,14 +77,16 @@ def _pair(gene: str, protein: str, context: int) -> Shown:
   """Gene and protein in windows of the same codons that overlap by half: as pairs are cut for training."""
   if len(gene) + len(protein) + 4 <= context:  # <bos> <dna> … <sep> <protein> …
     return Shown((((Modality.DNA, gene), (Modality.PROTEIN, protein)),), (0,))
-  wide = (context - 4) // 4
+  stop = len(gene) - 3 * len(protein)  # the stop codon, which has no residue and stays with the last window
+  wide = (context - 4 - stop) // 4
   if wide < 2:
     raise TaskError(f"a context of {context} tokens holds no two codons with their residues")
   documents, first, done = [], [], 0
   while done < len(protein):
     start = max(0, min(done - wide // 2, len(protein) - wide))
     end = min(start + wide, len(protein))
-    documents.append(((Modality.DNA, gene[3 * start : 3 * end]), (Modality.PROTEIN, protein[start:end])))
+    of_gene = gene[3 * start : 3 * end + (stop if end == len(protein) else 0)]
+    documents.append(((Modality.DNA, of_gene), (Modality.PROTEIN, protein[start:end])))
     first.append(done - start)
     done = end
   return Shown(tuple(documents), tuple(first))

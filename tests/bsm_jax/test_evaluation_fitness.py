@@ -61,10 +61,11 @@ def test_gene_and_protein_are_shown_together_and_the_inputs_say_which_letters_co
   assert len({of(inputs) for inputs in variants.INPUTS if inputs != "rna"}) == 4
 
 
-@pytest.mark.parametrize("codons", [15, 16, 17, 22, 23, 40])
-def test_a_pair_beyond_the_context_is_cut_to_windows_of_the_same_codons_that_speak_for_each_once(codons):
+@pytest.mark.parametrize("stop", ["", "TAA"])
+@pytest.mark.parametrize("codons", [14, 16, 17, 22, 23, 40])
+def test_a_pair_beyond_the_context_is_cut_to_windows_of_the_same_codons_that_speak_for_each_once(codons, stop):
   context = 64
-  gene = "".join("ACGT"[i % 4] + "CGA"[i % 3] + "GTC"[i // 4 % 3] for i in range(codons))
+  gene = "".join("ACGT"[i % 4] + "CGA"[i % 3] + "GTC"[i // 4 % 3] for i in range(codons)) + stop
   protein = dms.translate(gene)
   shown = variants.show(assay_of(Modality.DNA, gene), gene, "protein_given_gene", context)
   spoken_genes, spoken = "", ""
@@ -73,7 +74,19 @@ def test_a_pair_beyond_the_context_is_cut_to_windows_of_the_same_codons_that_spe
     assert dms.translate(dna) == residues
     spoken_genes, spoken = spoken_genes + dna[3 * first :], spoken + residues[first:]
   assert spoken == protein and spoken_genes == gene
-  assert (len(shown.documents) > 1) == (codons > 15)
+  assert (len(shown.documents) > 1) == (codons > 14)
+
+
+def test_a_pair_in_windows_is_scored_by_each_letters_own_window():
+  gene = "ATGAAAGCTTGGCGA" * 4  # 20 codons: windows of 15, the second of which speaks for its last 5
+  protein = dms.translate(gene)
+  first, second = (letters_of((Modality.DNA, gene[3 * i : 3 * i + 45]), (Modality.PROTEIN, protein[i : i + 15]))
+                   for i in (0, 5))  # fmt: skip
+  of = lambda inputs: variants.scores(random_model(), assay_of(Modality.DNA, gene), inputs, "sum")
+  found, long = of("protein_given_gene")
+  assert found[0] == pytest.approx(first[1].sum() + second[1][10:].sum(), rel=1e-6) and long.all()
+  both = of("gene_and_protein")[0][0]
+  assert both == pytest.approx(found[0] + first[0].sum() + second[0][30:].sum(), rel=1e-6)
 
 
 def test_an_assay_that_does_not_hold_what_is_to_be_shown_is_an_error():
