@@ -32,7 +32,7 @@ td.number { text-align: right; font-variant-numeric: tabular-nums; white-space: 
 """
 
 
-def _element(tag: str, *content: ElementTree.Element | str, **attributes: str) -> ElementTree.Element:
+def element(tag: str, *content: ElementTree.Element | str, **attributes: str) -> ElementTree.Element:
   """An element, its text before its parts; all text is escaped when written. `class_` is the attribute `class`."""
   made = ElementTree.Element(tag, {key.rstrip("_").replace("_", "-"): value for key, value in attributes.items()})
   for item in content:
@@ -43,19 +43,31 @@ def _element(tag: str, *content: ElementTree.Element | str, **attributes: str) -
   return made
 
 
-def _table(table: Table) -> ElementTree.Element:
-  head = _element("tr", *(_element("th", name) for name in table.columns))
+def table_element(table: Table) -> ElementTree.Element:
+  """A table, its numbers to the right."""
+  head = element("tr", *(element("th", name) for name in table.columns))
   rows = []
   for row in table.rows:
     kinds = ["number" if isinstance(cell, int | float) else "text" for cell in row]
-    rows.append(_element("tr", *(_element("td", tables.cell_text(c), class_=k) for c, k in zip(row, kinds))))
-  return _element("div", _element("table", _element("thead", head), _element("tbody", *rows)), class_="scroll")
+    rows.append(element("tr", *(element("td", tables.cell_text(c), class_=k) for c, k in zip(row, kinds))))
+  return element("div", element("table", element("thead", head), element("tbody", *rows)), class_="scroll")
 
 
 def _figure(drawn: Drawn) -> ElementTree.Element:
   data = base64.b64encode(epath.Path(drawn.png).read_bytes()).decode()
-  image = _element("img", src=f"data:image/png;base64,{data}", alt=drawn.title)
-  return _element("figure", image, _element("figcaption", drawn.caption))
+  image = element("img", src=f"data:image/png;base64,{data}", alt=drawn.title)
+  return element("figure", image, element("figcaption", drawn.caption))
+
+
+def document(title: str, body: Sequence[ElementTree.Element]) -> str:
+  """A whole page of these elements, with the style and the policy of all pages."""
+  head = element(
+      "head", element("meta", charset="utf-8"), element("meta", name="viewport", content="width=device-width"),
+      element("meta", http_equiv="Content-Security-Policy", content=_POLICY), element("title", title),
+      element("style", _STYLE),
+  )  # fmt: skip
+  page = element("html", head, element("body", *body), lang="en")
+  return "<!DOCTYPE html>\n" + ElementTree.tostring(page, encoding="unicode", method="html") + "\n"
 
 
 def render(
@@ -71,24 +83,18 @@ def render(
   """
   title = " against ".join(group.label for group in groups) if len(groups) > 1 else groups[0].label
   apart, common = tables.settings(groups)
-  body = [_element("h1", title), *(_element("p", caveat, class_="caveat") for caveat in caveats)]
+  body = [element("h1", title), *(element("p", caveat, class_="caveat") for caveat in caveats)]
   body += [_figure(figure) for figure in drawn]
   if len(groups) > 1:
-    body += [_element("h2", "Differences at the end of training"), _element("p", tables.ABOUT_DIFFERENCES),
-             _table(differences)]
-  body += [_element("h2", "Values"), _element("p", "Mean and standard deviation over seeds, of the runs that have got"
-                                                   " there."), _table(values)]
-  body += [_element("h2", "What was trained"), _table(tables.budgets(groups))]
+    body += [element("h2", "Differences at the end of training"), element("p", tables.ABOUT_DIFFERENCES),
+             table_element(differences)]
+  body += [element("h2", "Values"), element("p", "Mean and standard deviation over seeds, of the runs that have got"
+                                                   " there."), table_element(values)]
+  body += [element("h2", "What was trained"), table_element(tables.budgets(groups))]
   if len(groups) > 1:
-    body += [_element("h2", "Settings that differ"),
-             _table(apart) if apart.rows else _element("p", "None: the groups have the same settings.")]
-  body += [_element("details", _element("summary", f"{len(common.rows)} settings that all have in common"),
-                    _table(common))]
-  body += [_element("h2", "Runs"), _table(tables.runs(groups))]
-  head = _element(
-      "head", _element("meta", charset="utf-8"), _element("meta", name="viewport", content="width=device-width"),
-      _element("meta", http_equiv="Content-Security-Policy", content=_POLICY), _element("title", title),
-      _element("style", _STYLE),
-  )  # fmt: skip
-  page = _element("html", head, _element("body", *body), lang="en")
-  return "<!DOCTYPE html>\n" + ElementTree.tostring(page, encoding="unicode", method="html") + "\n"
+    body += [element("h2", "Settings that differ"),
+             table_element(apart) if apart.rows else element("p", "None: the groups have the same settings.")]
+  body += [element("details", element("summary", f"{len(common.rows)} settings that all have in common"),
+                    table_element(common))]
+  body += [element("h2", "Runs"), table_element(tables.runs(groups))]
+  return document(title, body)
