@@ -30,7 +30,8 @@ def kmer_counts(documents: Sequence[np.ndarray], k: Mapping[Modality, int]) -> s
   widths = {modality: _ALPHABETS[modality][1] ** k[modality] for modality in Modality}
   block = sum(widths.values())
   starts = dict(zip(Modality, np.cumsum([0, *list(widths.values())[:-1]]).tolist()))
-  rows, columns, values, places = [], [], [], 1
+  none = np.zeros(0, np.int64)
+  rows, columns, values, places = [none], [none], [none], 1
   for number, document in enumerate(documents):
     for place, (modality, letters) in enumerate(tokenizer.split_document(document)):
       places = max(places, place + 1)
@@ -96,7 +97,7 @@ def scores(train, dev, test, objective: Objective, metric: str, k: Mapping[Modal
   best = None
   for penalty in PENALTIES:
     w, bias = _train(of_train, targets, weights.astype(np.float64), objective, penalty)
-    value = objective.metrics(dev.labels, objective.scores(of_dev @ w + bias))[metric]
+    value = objective.metric(metric, dev.labels, objective.scores(of_dev @ w + bias))
     if best is None or value > best[0]:
       best = (value, penalty, w, bias)
   value, penalty, w, bias = best

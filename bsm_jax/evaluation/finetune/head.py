@@ -20,6 +20,10 @@ POOLS = ("last", "mean")
 ADAPTED = ("qkv", "attention_out", "gate_up", "down")
 
 
+class HeadError(ValueError):
+  """Settings of the head that do not exist; the message names those that do."""
+
+
 @dataclasses.dataclass(frozen=True)
 class HeadConfig:
   """What is trained, and from which features.
@@ -38,11 +42,11 @@ class HeadConfig:
 
   def __post_init__(self):
     if self.mode not in MODES:
-      raise ValueError(f"mode {self.mode!r}: use one of {', '.join(MODES)}")
+      raise HeadError(f"mode {self.mode!r}: use one of {', '.join(MODES)}")
     if self.pool not in POOLS:
-      raise ValueError(f"pool {self.pool!r}: use one of {', '.join(POOLS)}")
+      raise HeadError(f"pool {self.pool!r}: use one of {', '.join(POOLS)}")
     if self.rank < 1:
-      raise ValueError(f"lora rank {self.rank}: it must be 1 or more")
+      raise HeadError(f"lora rank {self.rank}: it must be 1 or more")
 
 
 def init_trained(config: HeadConfig, params: dict, n_outputs: int, seed: int) -> dict:

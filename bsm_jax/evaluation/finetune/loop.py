@@ -285,7 +285,7 @@ def fit(
       mean = float(np.sum(jax.device_get(losses))) / examples
       if not math.isfinite(mean):
         raise FinetuneError(f"the loss is not finite by step {step}: lower optimizer.learning_rate")
-      value = objective.metrics(dev.labels, predict(program, state["trained"], params, dev))[metric]
+      value = objective.metric(metric, dev.labels, predict(program, state["trained"], params, dev))
       history.append({"step": step, "epoch": epoch, "loss": mean, "dev": value})
       report(history[-1])
       losses, examples = [], 0

@@ -64,12 +64,14 @@ class Objective:
       return outputs.argmax(1).astype(np.float64)
     return outputs[:, 0].astype(np.float64) * self.scale + self.mean
 
+  def metric(self, name: str, labels: np.ndarray, scores: np.ndarray) -> float:
+    """One metric of this loss (`METRICS`)."""
+    predicted = (scores > 0).astype(np.int64) if self.loss == "bce" and name != "auc" else scores
+    return METRICS[self.loss][name](labels, predicted)
+
   def metrics(self, labels: np.ndarray, scores: np.ndarray) -> dict[str, float]:
     """Every metric of this loss by its name."""
-    classes = (scores > 0).astype(np.int64) if self.loss == "bce" else scores
-    return {
-        name: metric(labels, scores if name == "auc" else classes) for name, metric in METRICS[self.loss].items()
-    }
+    return {name: self.metric(name, labels, scores) for name in METRICS[self.loss]}
 
 
 def make_objective(loss: str, metric: str, class_weights: str, labels: np.ndarray, n_classes: int) -> Objective:
