@@ -134,6 +134,12 @@ def outputs(head: dict, pooled_bd: jax.Array) -> jax.Array:
   return jnp.matmul(pooled_bd, head["weight"], precision="highest") + head["bias"][None]
 
 
+def fold(head: dict, mean_d: np.ndarray, scale_d: np.ndarray) -> dict:
+  """The head for pooled features, of one that was trained on `(features - mean) / scale`."""
+  weight = np.asarray(head["weight"]) / scale_d[:, None]
+  return {"weight": weight, "bias": np.asarray(head["bias"]) - mean_d @ weight}
+
+
 def make_forward(config: HeadConfig, features: Callable) -> Callable:
   """`forward(trained, frozen, inputs) -> outputs`; inputs are tokens [b, s], or for a probe what `pool` made of them.
 

@@ -248,6 +248,16 @@ def _frozen(program: Program, params: dict) -> dict:
   return params if program.head.mode == "lora" else {}
 
 
+def _standardized(train: Prepared, dev: Prepared) -> tuple[Prepared, Prepared, tuple[np.ndarray, np.ndarray]]:
+  """Features less the training data's mean, by its deviation; and these two, [d].
+
+  A trained model's features differ in scale by orders of magnitude, and a head learns from the smallest last.
+  """
+  mean_d, scale_d = train.inputs.mean(0), np.maximum(train.inputs.std(0), 1e-6)
+  made = [Prepared((part.inputs - mean_d) / scale_d, part.labels) for part in (train, dev)]
+  return *made, (mean_d, scale_d)
+
+
 def fit(
     program: Program, params: dict, train: Prepared, dev: Prepared, *, seed: int, metric: str,
     report: Callable[[dict], object] = lambda evaluation: None,
@@ -266,6 +276,9 @@ def fit(
     FinetuneError: the loss is not finite.
   """
   config, objective, model = program.config, program.objective, program.model
+  probe = program.head.mode == "probe"
+  if probe:
+    train, dev, statistics = _standardized(train, dev)
   weights, targets = objective.example_weights(train.labels), objective.targets(train.labels)
   trained = head_lib.init_trained(program.head, params, objective.n_outputs, seed)
   state = program.init(jax.device_put(trained, sharding.replicated(model.mesh)))
@@ -273,27 +286,29 @@ def fit(
   best, best_value, best_step, step, waited = None, -math.inf, 0, 0, 0
   history, losses, examples = [], [], 0
   per_epoch = math.ceil(len(train.labels) / config.batch_size)
-  for epoch in range(1, config.epochs + 1):
-    for members, batch in training_batches(program, train.inputs, rng):
-      fill = (0, program.rows - len(members))
-      batch = {"inputs": batch, "labels": np.pad(targets[members], fill), "weights": np.pad(weights[members], fill)}
-      state, loss = program.train_step(state, frozen, jax.device_put(batch, model.by_row))
-      losses.append(loss)
-      step, examples = step + 1, examples + len(members)
-      if step % (config.eval_every_steps or per_epoch) and step < config.epochs * per_epoch:
-        continue
-      mean = float(np.sum(jax.device_get(losses))) / examples
-      if not math.isfinite(mean):
-        raise FinetuneError(f"the loss is not finite by step {step}: lower optimizer.learning_rate")
-      value = objective.metric(metric, dev.labels, predict(program, state["trained"], params, dev))
-      history.append({"step": step, "epoch": epoch, "loss": mean, "dev": value})
-      report(history[-1])
-      losses, examples = [], 0
-      if best is None or value > best_value:
-        best, best_step, waited = jax.device_get(state["trained"]), step, 0
-        best_value = -math.inf if math.isnan(value) else value
-      else:
-        waited += 1
-      if waited and waited == config.patience:
-        return Fit(best, best_step, step, history)
+  epochs = range(1, config.epochs + 1)
+  for epoch, (members, batch) in ((epoch, x) for epoch in epochs for x in training_batches(program, train.inputs, rng)):
+    fill = (0, program.rows - len(members))
+    batch = {"inputs": batch, "labels": np.pad(targets[members], fill), "weights": np.pad(weights[members], fill)}
+    state, loss = program.train_step(state, frozen, jax.device_put(batch, model.by_row))
+    losses.append(loss)
+    step, examples = step + 1, examples + len(members)
+    if step % (config.eval_every_steps or per_epoch) and step < config.epochs * per_epoch:
+      continue
+    mean = float(np.sum(jax.device_get(losses))) / examples
+    if not math.isfinite(mean):
+      raise FinetuneError(f"the loss is not finite by step {step}: lower optimizer.learning_rate")
+    value = objective.metric(metric, dev.labels, predict(program, state["trained"], params, dev))
+    history.append({"step": step, "epoch": epoch, "loss": mean, "dev": value})
+    report(history[-1])
+    losses, examples = [], 0
+    if best is None or value > best_value:
+      best, best_step, waited = jax.device_get(state["trained"]), step, 0
+      best_value = -math.inf if math.isnan(value) else value
+    else:
+      waited += 1
+    if waited and waited >= config.patience > 0:
+      break
+  if probe:
+    best = {"head": head_lib.fold(best["head"], *statistics)}
   return Fit(best, best_step, step, history)
