@@ -44,7 +44,7 @@ def _write(path: epath.Path, found: dict) -> None:
   path.parent.mkdir(parents=True, exist_ok=True)
   partial = path.parent / f"{path.name}.partial"
   partial.write_text(json.dumps(_plain(found), indent=1, allow_nan=False) + "\n")
-  partial.rename(path)
+  partial.replace(path)
 
 
 def _plain(value):
