@@ -54,12 +54,12 @@ def fit(of_program: loop.Program, seed: int = 0, **options) -> loop.Fit:
 def test_full_fine_tuning_learns_a_motif_and_leaves_the_checkpoint_as_it_was():
   params = random_model().params
   before = jax.device_get(params)
-  of_program = program(epochs=12)
+  of_program = program()
   found = fit(of_program)
-  assert found.steps == 48 and max(e["dev"] for e in found.history) > 0.9
+  assert found.steps == 24 and max(e["dev"] for e in found.history) > 0.9
   assert found.history[-1]["loss"] < found.history[0]["loss"]
   test = loop.prepare(of_program, params, motifs(24, 2))
-  assert scores.accuracy(test.labels, loop.predict(of_program, found.trained, params, test) > 0) > 0.8
+  assert scores.auc(test.labels, loop.predict(of_program, found.trained, params, test)) > 0.8
   jax.tree.map(np.testing.assert_array_equal, before, jax.device_get(params))
   moved = jax.tree.map(lambda x, y: bool((x != y).any()), found.trained["decoder"], before)
   assert all(jax.tree.leaves(moved))
