@@ -145,7 +145,7 @@ class Labelled:
     return {"policy": policy, "share": shares["test"], "share_by_part": shares, "letters_share": lost}
 
   def counts(self) -> dict:
-    """Examples by part, by class in training, and how many test documents stand in the training data as well."""
+    """Examples by part and by class, and how many test documents, as cut, stand in the training data as well."""
     seen = {tokens.tobytes() for tokens in self.train.tokens}
     found = {name: len(getattr(self, name)) for name in PARTS}
     found["test_documents_in_training"] = sum(tokens.tobytes() in seen for tokens in self.test.tokens)

@@ -121,7 +121,7 @@ def describe(data: data_lib.Labelled, max_length: int) -> str:
   shares = ", ".join(f"{name} {share:.1%}" for name, share in cut["share_by_part"].items())
   return "\n".join([
       ", ".join(f"{name} {counts[name]:,}" for name in data_lib.PARTS)
-      + f" examples; {counts['test_documents_in_training']:,} test documents stand in the training data too",
+      + f" examples; {counts['test_documents_in_training']:,} test documents, as cut, stand in the training data too",
       f"truncated ({cut['policy']}): {shares}; {cut['letters_share']:.1%} of all letters",
       *data.notes,
   ])
