@@ -1,0 +1,165 @@
+"""Results of fine-tuning: a file for each finished seed, and one that sums them up."""
+
+import hashlib
+import json
+import math
+import pathlib
+import subprocess
+from collections.abc import Mapping, Sequence
+
+import jax
+import numpy as np
+from etils import epath
+
+import bsm_jax
+from bsm_jax.evaluation.finetune import scores as scores_lib
+from bsm_jax.evaluation.finetune.objective import Objective
+
+
+class SummaryError(ValueError):
+  """An output folder that holds something else; the message names the remedy."""
+
+
+def params_digest(params) -> str:
+  """sha256 over the parameters' names and bytes, in the order of the names."""
+  digest = hashlib.sha256()
+  for path, leaf in jax.tree.leaves_with_path(params):
+    digest.update(jax.tree_util.keystr(path, simple=True, separator="/").encode())
+    digest.update(np.ascontiguousarray(jax.device_get(leaf)).tobytes())
+  return digest.hexdigest()
+
+
+def code_version() -> dict:
+  """Version of the package, and the commit if it is run from a checkout."""
+  try:
+    command = ["git", "-C", str(pathlib.Path(__file__).parent), "rev-parse", "HEAD"]
+    commit = subprocess.run(command, capture_output=True, check=True, text=True).stdout.strip()
+  except (OSError, subprocess.CalledProcessError):
+    commit = None
+  return {"version": bsm_jax.__version__, "commit": commit}
+
+
+def _write(path: epath.Path, found: dict) -> None:
+  """Writes JSON so that a file that is there is whole. nan becomes null, which JSON can say."""
+  path.parent.mkdir(parents=True, exist_ok=True)
+  partial = path.parent / f"{path.name}.partial"
+  partial.write_text(json.dumps(_plain(found), indent=1, allow_nan=False) + "\n")
+  partial.replace(path)
+
+
+def _plain(value):
+  if isinstance(value, Mapping):
+    return {str(key): _plain(item) for key, item in value.items()}
+  if isinstance(value, list | tuple):
+    return [_plain(item) for item in value]
+  return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+class Finished:
+  """The seeds that are done, each in a file of its own: an interrupted command goes on behind them."""
+
+  def __init__(self, folder: str, about: dict):
+    """Args: the output folder; everything that results depend on.
+
+    Raises:
+      SummaryError: it holds results of something else.
+    """
+    self.folder = epath.Path(folder)
+    about = json.loads(json.dumps(_plain(about)))
+    path = self.folder / "about.json"
+    if path.exists():
+      before = json.loads(path.read_text())
+      if changed := [key for key in sorted({*before, *about}) if before.get(key) != about.get(key)]:
+        raise SummaryError(f"{folder} holds results that were made with another {', '.join(changed)}: give another"
+                           " --out, or remove it")  # fmt: skip
+    _write(path, about)
+
+  def read(self, arm: str, seed: int) -> dict | None:
+    """What `write` kept; None if there is nothing yet."""
+    path = self.folder / arm / f"seed_{seed}.json"
+    return json.loads(path.read_text()) if path.exists() else None
+
+  def write(self, arm: str, seed: int, found: dict) -> None:
+    """Keeps `scores` (a list), and whatever else is known of a seed."""
+    _write(self.folder / arm / f"seed_{seed}.json", found)
+
+  def write_result(self, result: dict) -> str:
+    """Writes `result.json` and says where it is."""
+    _write(self.folder / "result.json", result)
+    return str(self.folder / "result.json")
+
+
+def summarize(objective: Objective, labels: np.ndarray, seeds: Sequence[dict], resamples: int) -> dict:
+  """Metrics of one arm over its seeds.
+
+  Args:
+    objective: what scores mean.
+    labels: of the test examples.
+    seeds: for each `seed` and `scores`; what else they hold is passed on, `scores` are not.
+    resamples: of the bootstrap.
+
+  Returns:
+    `metrics`, the mean over seeds; `intervals`, 95%, over test examples drawn with replacement, of that mean; `spread`,
+    the standard deviation over seeds (0 for one seed); `seeds`, each with `metrics` and `intervals` of its own.
+  """
+  scores_ne = np.array([found["scores"] for found in seeds], np.float64).T
+  names = list(objective.metrics(labels, scores_ne[:, 0]))
+  of_seeds, intervals = [], {}
+  for found, scores in zip(seeds, scores_ne.T):
+    kept = {key: value for key, value in found.items() if key != "scores"}
+    kept["metrics"] = objective.metrics(labels, scores)
+    kept["intervals"] = {
+        name: scores_lib.bootstrap_interval(
+            lambda y, s, name=name: objective.metric(name, y, s), labels, scores, resamples=resamples
+        )
+        for name in names
+    }
+    of_seeds.append(kept)
+  for name in names:
+    mean = lambda y, s, name=name: float(np.mean([objective.metric(name, y, of_seed) for of_seed in s.T]))
+    intervals[name] = scores_lib.bootstrap_interval(mean, labels, scores_ne, resamples=resamples)
+  values = {name: [found["metrics"][name] for found in of_seeds] for name in names}
+  return {
+      "metrics": {name: float(np.mean(of_name)) for name, of_name in values.items()},
+      "intervals": intervals,
+      "spread": {name: float(np.std(of_name, ddof=1)) if len(of_name) > 1 else 0.0 for name, of_name in values.items()},
+      "seeds": of_seeds,
+  }
+
+
+def make_result(
+    *, task: str, version: str, found: dict, baselines: dict, counts: dict, seeds: Sequence[int], data: dict,
+    truncation: dict, checkpoint: dict, parameters: int, settings: dict, notes: Sequence[str],
+) -> dict:  # fmt: skip
+  """The result of a task with everything that it depends on.
+
+  Args:
+    task, version: of the task.
+    found: of the checkpoint; see `summarize`.
+    baselines: likewise, by name.
+    counts: examples of each part.
+    seeds: which.
+    data: sha256 by file.
+    truncation: `policy` and `share`.
+    checkpoint: `run`, `step`, `sha256`.
+    parameters: of the decoder.
+    settings: the config.
+    notes: what a reader should know.
+  """
+  return {
+      "task": task, "version": version, **found, "seed": list(seeds), "counts": counts, "data": data,
+      "truncation": truncation, "checkpoint": checkpoint, "code": code_version(), "parameters": parameters,
+      "baselines": baselines, "settings": settings, "notes": list(notes),
+  }  # fmt: skip
+
+
+def table(result: dict, metric: str, paper: Mapping[str, float]) -> str:
+  """The task's metric of the checkpoint and the baselines, and beside them what the paper reports, as text."""
+  arms = {"checkpoint": result} | result["baselines"]
+  lines = [f"{result['task']}: {metric} on {result['counts']['test']:,} test examples (95% interval; seeds)"]
+  for name, found in arms.items():
+    low, high = found["intervals"][metric]
+    of_seeds = " ".join(f"{of_seed['metrics'][metric]:.4f}" for of_seed in found["seeds"])
+    lines.append(f"  {name:<12}{found['metrics'][metric]:.4f}  ({low:.4f} to {high:.4f}; {of_seeds})")
+  lines += [f"  {name:<24}{value:.4f}  as published, on its own data" for name, value in paper.items()]
+  return "\n".join(lines)
