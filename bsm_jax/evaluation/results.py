@@ -109,16 +109,17 @@ def write(result: Result, out: str | epath.Path) -> epath.Path:
   folder.mkdir(parents=True, exist_ok=True)
   path = folder / f"{result.task}.json"
   unfinished = folder / f"unfinished.{path.name}.tmp"
-  unfinished.write_text(json.dumps(_without_nan(dataclasses.asdict(result)), indent=2) + "\n")
+  unfinished.write_text(json.dumps(without_nan(dataclasses.asdict(result)), indent=2) + "\n")
   unfinished.replace(path)
   return path
 
 
-def _without_nan(value):
+def without_nan(value):
+  """What JSON can say of nested dicts and lists: nan and infinities become None."""
   if isinstance(value, dict):
-    return {key: _without_nan(item) for key, item in value.items()}
+    return {key: without_nan(item) for key, item in value.items()}
   if isinstance(value, list | tuple):
-    return [_without_nan(item) for item in value]
+    return [without_nan(item) for item in value]
   return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from bsm_jax import tokenizer
-from bsm_jax.evaluation.finetune import baseline, loop, objective, run, scores
+from bsm_jax.evaluation import metrics
+from bsm_jax.evaluation.finetune import baseline, loop, objective, run
 from bsm_jax.evaluation.finetune.data import Part
 from bsm_jax.evaluation.finetune.head import HeadConfig
 from bsm_jax.evaluation.finetune.loop import LoopConfig
@@ -59,7 +60,7 @@ def test_full_fine_tuning_learns_a_motif_and_leaves_the_checkpoint_as_it_was():
   assert found.steps == 24 and max(e["dev"] for e in found.history) > 0.9
   assert found.history[-1]["loss"] < found.history[0]["loss"]
   test = loop.prepare(of_program, params, motifs(24, 2))
-  assert scores.auc(test.labels, loop.predict(of_program, found.trained, params, test)) > 0.8
+  assert metrics.auc(test.labels, loop.predict(of_program, found.trained, params, test)) > 0.8
   jax.tree.map(np.testing.assert_array_equal, before, jax.device_get(params))
   moved = jax.tree.map(lambda x, y: bool((x != y).any()), found.trained["decoder"], before)
   assert all(jax.tree.leaves(moved))

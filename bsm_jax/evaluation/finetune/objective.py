@@ -8,14 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from bsm_jax.evaluation.finetune import scores as scores_lib
+from bsm_jax.evaluation import metrics as metrics_lib
 
 LOSSES = ("bce", "cce", "mse")
 METRICS: dict[str, dict[str, Callable]] = {
-    "bce": {"accuracy": scores_lib.accuracy, "macro_f1": scores_lib.macro_f1, "mcc": scores_lib.mcc,
-            "auc": scores_lib.auc},
-    "cce": {"accuracy": scores_lib.accuracy, "macro_f1": scores_lib.macro_f1, "mcc": scores_lib.mcc},
-    "mse": {"spearman": scores_lib.spearman, "pearson": scores_lib.pearson},
+    "bce": {"accuracy": metrics_lib.accuracy, "macro_f1": metrics_lib.macro_f1, "mcc": metrics_lib.mcc,
+            "auc": metrics_lib.auc},
+    "cce": {"accuracy": metrics_lib.accuracy, "macro_f1": metrics_lib.macro_f1, "mcc": metrics_lib.mcc},
+    "mse": {"spearman": metrics_lib.spearman, "pearson": metrics_lib.pearson},
 }  # fmt: skip
 
 

@@ -21,6 +21,7 @@ from ml_collections import ConfigDict, config_flags
 
 from bsm_jax import inference, sharding
 from bsm_jax import model as model_lib
+from bsm_jax.evaluation import results as results_lib
 from bsm_jax.evaluation.finetune import baseline, loop, objective, summary
 from bsm_jax.evaluation.finetune import data as data_lib
 from bsm_jax.evaluation.finetune import head as head_lib
@@ -154,7 +155,7 @@ def finetune(config: ConfigDict, model: inference.Model, out: str) -> dict:
   data = read_data(config)
   print(describe(data, config.data.max_length), flush=True)
   program = _program(config, model, data)
-  checkpoint = {"run": model.name, "step": model.step, "sha256": summary.params_digest(model.params)}
+  checkpoint = {"run": model.name, "step": model.step, "sha256": results_lib.params_digest(model.params)}
   settings = json.loads(config.to_json_best_effort())
   about = {"settings": {k: v for k, v in settings.items() if k not in _FREE}, "data": data.digests,
            "checkpoint": checkpoint["sha256"], "dtype": model.config.dtype}  # fmt: skip

@@ -1,18 +1,14 @@
 """Results of fine-tuning: a file for each finished seed, and one that sums them up."""
 
-import hashlib
 import json
-import math
-import pathlib
-import subprocess
 from collections.abc import Mapping, Sequence
 
-import jax
 import numpy as np
 from etils import epath
 
 import bsm_jax
-from bsm_jax.evaluation.finetune import scores as scores_lib
+from bsm_jax.evaluation import metrics as metrics_lib
+from bsm_jax.evaluation import results as results_lib
 from bsm_jax.evaluation.finetune.objective import Objective
 
 
@@ -20,39 +16,12 @@ class SummaryError(ValueError):
   """An output folder that holds something else; the message names the remedy."""
 
 
-def params_digest(params) -> str:
-  """sha256 over the parameters' names and bytes, in the order of the names."""
-  digest = hashlib.sha256()
-  for path, leaf in jax.tree.leaves_with_path(params):
-    digest.update(jax.tree_util.keystr(path, simple=True, separator="/").encode())
-    digest.update(np.ascontiguousarray(jax.device_get(leaf)).tobytes())
-  return digest.hexdigest()
-
-
-def code_version() -> dict:
-  """Version of the package, and the commit if it is run from a checkout."""
-  try:
-    command = ["git", "-C", str(pathlib.Path(__file__).parent), "rev-parse", "HEAD"]
-    commit = subprocess.run(command, capture_output=True, check=True, text=True).stdout.strip()
-  except (OSError, subprocess.CalledProcessError):
-    commit = None
-  return {"version": bsm_jax.__version__, "commit": commit}
-
-
 def _write(path: epath.Path, found: dict) -> None:
   """Writes JSON so that a file that is there is whole. nan becomes null, which JSON can say."""
   path.parent.mkdir(parents=True, exist_ok=True)
   partial = path.parent / f"{path.name}.partial"
-  partial.write_text(json.dumps(_plain(found), indent=1, allow_nan=False) + "\n")
+  partial.write_text(json.dumps(results_lib.without_nan(found), indent=1, allow_nan=False) + "\n")
   partial.replace(path)
-
-
-def _plain(value):
-  if isinstance(value, Mapping):
-    return {str(key): _plain(item) for key, item in value.items()}
-  if isinstance(value, list | tuple):
-    return [_plain(item) for item in value]
-  return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 class Finished:
@@ -65,7 +34,7 @@ class Finished:
       SummaryError: it holds results of something else.
     """
     self.folder = epath.Path(folder)
-    about = json.loads(json.dumps(_plain(about)))
+    about = json.loads(json.dumps(results_lib.without_nan(about)))
     path = self.folder / "about.json"
     if path.exists():
       before = json.loads(path.read_text())
@@ -109,7 +78,7 @@ def summarize(objective: Objective, labels: np.ndarray, seeds: Sequence[dict], r
     kept = {key: value for key, value in found.items() if key != "scores"}
     kept["metrics"] = objective.metrics(labels, scores)
     kept["intervals"] = {
-        name: scores_lib.bootstrap_interval(
+        name: metrics_lib.bootstrap_interval(
             lambda y, s, name=name: objective.metric(name, y, s), labels, scores, resamples=resamples
         )
         for name in names
@@ -117,7 +86,7 @@ def summarize(objective: Objective, labels: np.ndarray, seeds: Sequence[dict], r
     of_seeds.append(kept)
   for name in names:
     mean = lambda y, s, name=name: float(np.mean([objective.metric(name, y, of_seed) for of_seed in s.T]))
-    intervals[name] = scores_lib.bootstrap_interval(mean, labels, scores_ne, resamples=resamples)
+    intervals[name] = metrics_lib.bootstrap_interval(mean, labels, scores_ne, resamples=resamples)
   values = {name: [found["metrics"][name] for found in of_seeds] for name in names}
   return {
       "metrics": {name: float(np.mean(of_name)) for name, of_name in values.items()},
@@ -148,7 +117,8 @@ def make_result(
   """
   return {
       "task": task, "version": version, **found, "seed": list(seeds), "counts": counts, "data": data,
-      "truncation": truncation, "checkpoint": checkpoint, "code": code_version(), "parameters": parameters,
+      "truncation": truncation, "checkpoint": checkpoint, "parameters": parameters,
+      "code": {"version": bsm_jax.__version__, "commit": results_lib.commit()},
       "baselines": baselines, "settings": settings, "notes": list(notes),
   }  # fmt: skip
 
