@@ -1,7 +1,8 @@
 """The miniature model's peak learning rate: the paper's 2e-5 (for 110M parameters), and five up to 4e-3.
 
-Expect: two CPU cores take some minutes for each run. Too low a rate has not learned to translate by the end (4 bits per
-residue and more under `valid/translate_w10_30/protein`), and too high a one may not either.
+Expect: two CPU cores take some minutes for each run. Found, one seed each, bits per residue of proteins given their DNA
+at the end (`valid/translate_w10_30/protein`; 4.2 is nothing learned): 2e-5 3.97, 2e-4 0.28, 5e-4 0.01, 1e-3 0.62. The
+paper's rate is for 110M parameters and batches of 4M tokens; here it learns the composition of sequences and no more.
 
   python -m launch.sweep --config=configs/sweeps/learning_rate.py --workdir=DIR --local -- --config.data.root=ROWS
   python -m launch.sweep --config=configs/sweeps/learning_rate.py --workdir=DIR --collect
