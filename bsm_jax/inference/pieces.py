@@ -93,7 +93,8 @@ def run(
   if target.exists() and not overwrite:
     raise InputError(f"{out} exists: give another --out, or --overwrite")
   folder = target.parent / f"{target.name}.pieces"
-  about = json.loads(json.dumps(about))
+  # Where one piece ends and the next begins is a part of what was asked: other devices may suit other sizes.
+  about = json.loads(json.dumps(about | {"letters_a_piece": letters}))
   said = folder / "about.json"
   if said.exists():
     before = json.loads(said.read_text())

@@ -105,8 +105,8 @@ class Worker:
     return [f"{record.name}\n" for record in piece]
 
 
-def run(work, out, **about) -> int:
-  return pieces.run(RECORDS, work, str(out), form=TEXT, about={"step": 3} | about, letters=20, total=76)
+def run(work, out, letters=20, **about) -> int:
+  return pieces.run(RECORDS, work, str(out), form=TEXT, about={"step": 3} | about, letters=letters, total=76)
 
 
 def test_stopped_work_goes_on_behind_the_last_finished_piece(tmp_path):
@@ -125,6 +125,13 @@ def test_unfinished_work_of_another_command_is_not_mixed_in(tmp_path):
     run(Worker(until=4), tmp_path / "out.txt")
   with pytest.raises(InputError, match="step: 3 then, 4 now"):
     run(Worker(), tmp_path / "out.txt", step=4)
+
+
+def test_pieces_of_another_size_are_not_taken_for_these(tmp_path):
+  with pytest.raises(KeyboardInterrupt):
+    run(Worker(until=4), tmp_path / "out.txt")
+  with pytest.raises(InputError, match="letters_a_piece: 20 then, 40 now"):
+    run(Worker(), tmp_path / "out.txt", letters=40)
 
 
 def test_a_file_that_is_there_is_replaced_only_if_asked_and_at_the_end(tmp_path):
@@ -224,4 +231,6 @@ def test_a_command_that_cannot_run_ends_with_one_line(small_config, tmp_path):
 def test_about_is_what_the_results_depend_on(tmp_path):
   with pytest.raises(KeyboardInterrupt):
     run(Worker(until=4), tmp_path / "out.txt", dtype="float32")
-  assert json.loads((tmp_path / "out.txt.pieces/about.json").read_text()) == {"step": 3, "dtype": "float32"}
+  assert json.loads((tmp_path / "out.txt.pieces/about.json").read_text()) == {
+      "step": 3, "dtype": "float32", "letters_a_piece": 20,
+  }  # fmt: skip

@@ -4,6 +4,7 @@ Scores are those of `bsm_jax.evaluation.variants`. The figure of an assay is Spe
 was measured; each benchmark says how assays are put together.
 """
 
+import abc
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
@@ -32,7 +33,7 @@ _SPEARMAN: Figures = {"spearman": lambda assay, found: metrics.spearman(assay.sc
 
 
 @dataclasses.dataclass(frozen=True)
-class FitnessTask:
+class FitnessTask(abc.ABC):
   """Zero-shot fitness over assays; subclasses are the benchmarks.
 
   Attributes:
@@ -52,10 +53,11 @@ class FitnessTask:
   figures = _SPEARMAN
   list_file = None
 
+  @abc.abstractmethod
   def listed(self, data_root: str) -> list[Listed]:
     """All assays of the benchmark. Raises FileNotFoundError or AssayError of the file that lists them."""
-    raise NotImplementedError
 
+  @abc.abstractmethod
   def combine(
       self, found: Mapping[str, Mapping[str, float]], data_root: str, seed: int, draws: Mapping[str, Callable]
   ) -> tuple[dict, dict, dict]:
@@ -70,7 +72,6 @@ class FitnessTask:
     Returns:
       metrics, intervals and counts.
     """
-    raise NotImplementedError
 
   def rules(self, asked: dms.Rules) -> dms.Rules:
     """For rows that are not clean, if the owners' code has its own."""
