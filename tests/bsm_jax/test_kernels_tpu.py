@@ -188,4 +188,5 @@ def test_the_kernels_compile_for_every_generation(name, heads, head_dim, length)
 @pytest.mark.parametrize("head_dim", [56, 64, 128])
 @pytest.mark.parametrize("length", [128, 1024, 8192])
 def test_every_shape_compiles_for_every_generation(name, head_dim, length):
-  compiled(name, 768 // head_dim if head_dim != 56 else 16, head_dim, length)
+  text = compiled(name, 768 // head_dim if head_dim != 56 else 16, head_dim, length).as_text()
+  assert text.count('custom_call_target="tpu_custom_call"') == 2  # One forward, one backward.
