@@ -23,8 +23,8 @@ def get_config(variations: str = "") -> ConfigDict:
     weights[f"refseq_pairs_dna_protein_{windows}"] = 7.0
     weights["refseq_pairs_dna_protein_w3_62"] += 1.0
     config.rounds[name] = {
-        "tokens": STEPS[name] * tokens_per_step, "weights": weights, "lr_start": 1e-3,
-        "lr_end": 0.0 if name == "round3" else 1e-3, "warmup_tokens": 0.0,
+        "tokens": STEPS[name] * tokens_per_step, "weights": weights, "lr_start": 5e-4,
+        "lr_end": 0.0 if name == "round3" else 5e-4, "warmup_tokens": 0.0,
     }
     config.rounds[name].weights_file = config_dict.placeholder(str)
   config.rounds.round1.warmup_tokens = 20.0 * tokens_per_step

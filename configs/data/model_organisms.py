@@ -39,6 +39,7 @@ def get_config() -> ml_collections.ConfigDict:
   }
   pairs = {"corpus": "refseq_pairs"}
   dna_protein = pairs | {"modalities": ("dna", "protein")}
+  every_length = {"codons": (3, 62), "length_distribution": "log_uniform"}
   config.row_sets = {
       "single_dna": {"corpus": "single_modal", "modalities": ("dna",), "strand": "random"},
       "single_rna": {"corpus": "single_modal", "modalities": ("rna",)},
@@ -46,11 +47,13 @@ def get_config() -> ml_collections.ConfigDict:
       # Any two or three modalities in any order; three modalities of k codons cost 7k + 13 tokens: 256 hold 34.
       "refseq_pairs_w10_30": pairs | {"codons": (10, 30)},
       "refseq_pairs_w10_60": pairs | {"codons": (10, 60)},
-      # Always DNA before protein, short windows to begin with: what teaches the genetic code fastest. 61 codons fit.
+      # Always DNA before protein, short windows to begin with: what teaches the genetic code fastest. 62 codons fit.
       "refseq_pairs_dna_protein_w3_8": dna_protein | {"codons": (3, 8)},
       "refseq_pairs_dna_protein_w5_15": dna_protein | {"codons": (5, 15)},
       "refseq_pairs_dna_protein_w10_30": dna_protein | {"codons": (10, 30)},
-      "refseq_pairs_dna_protein_w10_60": dna_protein | {"codons": (10, 60)},
+      # Every length that fits, short ones as often as long ones; DNA first, and either first.
+      "refseq_pairs_dna_protein_w3_62": dna_protein | every_length,
+      "refseq_pairs_either_w3_62": dna_protein | every_length | {"order": "random"},
   }
   for name, taxon in (("ecoli", 511145), ("yeast", 559292)):
     for low, high in ((10, 30), (10, 60)):

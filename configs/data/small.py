@@ -41,15 +41,11 @@ def get_config() -> ml_collections.ConfigDict:
       "gene_related_w10_30": {"corpus": "gene_related", "codons": (10, 30)},
       "web_interleaved": {"corpus": "web_interleaved"},
   })
-  # For `configs/ablation.py`: every length that fits, short ones as often as long ones; either order; whole genes cut
-  # into pieces of the context's length, whatever the pieces hold.
+  # For `configs/ablation.py`: either order from the start; whole genes cut into pieces of the context's length, whatever
+  # the pieces hold.
   dna_protein = {"corpus": "refseq_pairs", "modalities": ("dna", "protein")}
-  every_length = {"codons": (3, 62), "length_distribution": "log_uniform"}
-  config.row_sets["refseq_pairs_dna_protein_w3_62"] = dna_protein | every_length
-  either = dna_protein | {"order": "random"}
-  config.row_sets["refseq_pairs_either_w3_62"] = either | every_length
   for name, codons in (("w3_8", (3, 8)), ("w5_15", (5, 15)), ("w10_30", (10, 30))):
-    config.row_sets[f"refseq_pairs_either_{name}"] = either | {"codons": codons}
+    config.row_sets[f"refseq_pairs_either_{name}"] = dna_protein | {"order": "random", "codons": codons}
   config.row_sets["refseq_pairs_dna_protein_concatenated"] = dna_protein | {"long": "concatenate"}
   return config
 
