@@ -107,7 +107,7 @@ PAPER: dict[str, PaperFigure] = {
     "perplexity_protein": _PERPLEXITY,
     "rows_protein": _PERPLEXITY,
     "ncRPI": PaperFigure("accuracy", 0.9494, None, "LucaOne 0.938, ESM2-3B + DNABERT2 0.9332"),
-    "CentralDogma": PaperFigure("accuracy", None, "close to LucaOne", "LucaOne"),
+    "CentralDogma": PaperFigure("accuracy", None, "close to LucaOne", "LucaOne 0.85 (its authors' figure)"),
     "PPI": PaperFigure("accuracy", 0.975, 0.9788, "LucaOne 0.9748"),
     "ProtLoc": PaperFigure("accuracy", 0.9685, 0.9713, "ESM2-3B 0.9496"),
     "ProtStab": PaperFigure("spearman", 0.7653, 0.7681, "ESM2-3B 0.7556"),

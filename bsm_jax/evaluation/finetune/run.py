@@ -44,6 +44,7 @@ class _Task:
   data: data_lib.Labelled
   program: loop.Program
   finished: summary.Finished
+  code: dict
 
 
 def _program(config: ConfigDict, model: inference.Model, data: data_lib.Labelled) -> loop.Program:
@@ -91,7 +92,7 @@ def _run_arm(task: _Task, arm: str, model: inference.Model) -> list[dict]:
       fit = loop.fit(program, params, prepared["train"], prepared["dev"], seed=seed, metric=config.metric, report=say)
       scores = loop.predict(program, fit.trained, params, prepared["test"])
       kept = {"seed": seed, "best_step": fit.best_step, "steps": fit.steps, "history": fit.history}
-      kept["scores"] = scores.tolist()
+      kept |= {"scores": scores.tolist(), "code": task.code}
       task.finished.write(arm, seed, kept)
       if config.save:
         _save(task, arm, seed, fit, params)
@@ -105,7 +106,7 @@ def _run_kmer(task: _Task) -> list[dict]:
     data, config = task.data, task.config
     k = {modality: config.kmer[modality.name.lower()] for modality in Modality}
     scores, about = baseline.scores(data.train, data.dev, data.test, task.program.objective, config.metric, k)
-    kept = {"seed": 0, "scores": scores.tolist(), **about}
+    kept = {"seed": 0, "scores": scores.tolist(), "code": task.code, **about}
     task.finished.write("kmer", 0, kept)
   return [kept]
 
@@ -126,6 +127,17 @@ def describe(data: data_lib.Labelled, max_length: int) -> str:
       f"truncated ({cut['policy']}): {shares}; {cut['letters_share']:.1%} of all letters",
       *data.notes,
   ])
+
+
+def _notes(config: ConfigDict, arms: Sequence[dict]) -> list[str]:
+  """What a reader of the table should know."""
+  notes = [f"Fine-tuned with mode={config.mode}, pool={config.pool}; the best on dev is tested, once a seed."]
+  if config.data.layout == "csv":
+    notes.append("Data from CSV files of one's own: the paper's figures are of LucaOne's files.")
+  commits = {str(of_seed["code"]["commit"]) for arm in arms for of_seed in arm["seeds"] if "code" in of_seed}
+  if len(commits) > 1:
+    notes.append(f"Its seeds were made by different commits of this code: {', '.join(sorted(commits))}.")
+  return notes
 
 
 def finetune(config: ConfigDict, model: inference.Model, out: str) -> dict:
@@ -155,11 +167,12 @@ def finetune(config: ConfigDict, model: inference.Model, out: str) -> dict:
   data = read_data(config)
   print(describe(data, config.data.max_length), flush=True)
   program = _program(config, model, data)
-  checkpoint = {"run": model.name, "step": model.step, "sha256": results_lib.params_digest(model.params)}
+  checkpoint = {"run": model.name, "step": model.step, "sha256": model.params_sha256}
   settings = json.loads(config.to_json_best_effort())
   about = {"settings": {k: v for k, v in settings.items() if k not in _FREE}, "data": data.digests,
            "checkpoint": checkpoint["sha256"], "dtype": model.config.dtype}  # fmt: skip
-  task = _Task(config, data, program, summary.Finished(out, about))
+  code = results_lib.about_code()
+  task = _Task(config, data, program, summary.Finished(out, about, code), code)
   sum_up = lambda seeds: summary.summarize(program.objective, data.test.labels, seeds, config.resamples)
   found = sum_up(_run_arm(task, "checkpoint", model))
   of_baselines = {}
@@ -168,7 +181,8 @@ def finetune(config: ConfigDict, model: inference.Model, out: str) -> dict:
   result = summary.make_result(
       task=config.task, version=config.version, found=found, baselines=of_baselines, counts=data.counts(),
       seeds=config.seeds, data=data.digests, truncation=data.truncation(config.data.max_length),
-      checkpoint=checkpoint, parameters=model_lib.count_params(model.params), settings=settings, notes=data.notes,
+      checkpoint=checkpoint, parameters=model_lib.count_params(model.params), code=code, settings=settings,
+      notes=[*data.notes, *_notes(config, [found, *of_baselines.values()])],
   )  # fmt: skip
   path = task.finished.write_result(result)
   print(f"{summary.table(result, config.metric, config.paper)}\n{path}")
