@@ -29,6 +29,7 @@ def get_config() -> ConfigDict:
   config.mode = "full"  # full | probe | lora
   config.beyond_context = False  # Whether max_length may exceed the tokens that the model was trained on at a time.
   config.pool = "last"  # last: features of <eos> | mean: over all letters
+  config.head_bias = True  # False: a head without, which `bsm_jax.torch_export --classifier` can write (pool=last).
   config.lora = ConfigDict()
   config.lora.rank = 8
   config.lora.alpha = 16.0

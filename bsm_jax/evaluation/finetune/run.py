@@ -25,7 +25,7 @@ from bsm_jax.evaluation import results as results_lib
 from bsm_jax.evaluation.finetune import baseline, loop, objective, summary
 from bsm_jax.evaluation.finetune import data as data_lib
 from bsm_jax.evaluation.finetune import head as head_lib
-from bsm_jax.tokenizer import Modality, TokenizerError
+from bsm_jax.tokenizer import Modality, TokenizerError, split_document, vocabulary_hash
 from bsm_jax.training.checkpoint import CheckpointError
 from bsm_jax.training.program import ConfigError
 
@@ -44,14 +44,15 @@ class _Task:
   data: data_lib.Labelled
   program: loop.Program
   finished: summary.Finished
+  checkpoint: dict
   code: dict
 
 
 def _program(config: ConfigDict, model: inference.Model, data: data_lib.Labelled) -> loop.Program:
   goal = objective.make_objective(
-      config.loss, config.metric, config.class_weights, data.train.labels, len(data.classes)
+      config.loss, config.metric, config.class_weights, data.train.labels, len(data.classes), centred=config.head_bias
   )
-  head = head_lib.HeadConfig(config.mode, config.pool, config.lora.rank, config.lora.alpha)
+  head = head_lib.HeadConfig(config.mode, config.pool, config.lora.rank, config.lora.alpha, config.head_bias)
   settings = loop.LoopConfig(
       batch_size=config.batch_size, epochs=config.epochs, eval_every_steps=config.eval_every_steps,
       patience=config.patience, **config.optimizer.to_dict(),
@@ -67,12 +68,21 @@ def _random_params(model: inference.Model, seed: int) -> dict:
 
 
 def _save(task: _Task, arm: str, seed: int, fit: loop.Fit, params: dict) -> None:
-  """The head, and the decoder with what was trained of it, as flat names of one .npz file."""
+  """The head, and the decoder with what was trained of it, as flat names of one .npz file; and JSON about them."""
   decoder = head_lib.decoder_params(task.program.head, fit.trained, params)
   leaves = jax.tree.leaves_with_path({"head": fit.trained["head"], "decoder": decoder})
   named = {jax.tree_util.keystr(path, simple=True, separator="/"): np.asarray(leaf) for path, leaf in leaves}
+  kinds = [modality.name.lower() for modality, _ in split_document(task.data.train.tokens[0])]
+  model, goal, config = task.program.model, task.program.objective, task.config
+  about = {
+      "task": config.task, "version": config.version, "arm": arm, "seed": seed, "best_step": fit.best_step,
+      "loss": config.loss, "classes": task.data.classes, "scale": goal.scale, "mean": goal.mean, "mode": config.mode,
+      "pool": config.pool, "kinds": kinds, "max_length": config.data.max_length,
+      "context": model.context, "model": dataclasses.asdict(model.config), "checkpoint": task.checkpoint,
+      "vocabulary_hash": vocabulary_hash(), "code": task.code,
+  }  # fmt: skip
   with (task.finished.folder / arm / f"seed_{seed}.npz").open("wb") as file:
-    np.savez(file, **named)
+    np.savez(file, about=json.dumps(about), **named)
 
 
 def _run_arm(task: _Task, arm: str, model: inference.Model) -> list[dict]:
@@ -172,7 +182,7 @@ def finetune(config: ConfigDict, model: inference.Model, out: str) -> dict:
   about = {"settings": {k: v for k, v in settings.items() if k not in _FREE}, "data": data.digests,
            "checkpoint": checkpoint["sha256"], "dtype": model.config.dtype}  # fmt: skip
   code = results_lib.about_code()
-  task = _Task(config, data, program, summary.Finished(out, about, code), code)
+  task = _Task(config, data, program, summary.Finished(out, about, code), checkpoint, code)
   sum_up = lambda seeds: summary.summarize(program.objective, data.test.labels, seeds, config.resamples)
   found = sum_up(_run_arm(task, "checkpoint", model))
   of_baselines = {}
