@@ -3,7 +3,8 @@
   python -m bsm_jax.evaluation.finetune.run --config=configs/finetune_ncrpi.py --checkpoint=RUN --out=DIR \
       --config.data.root=DATASET
 
-DATASET is LucaOne's folder `dataset`. Other files, whose columns are named instead:
+DATASET is LucaOne's folder `dataset`, which `python -m data_pipelines.download --release=lucaone_tasks --out=DATASET`
+fetches. Other files, whose columns are named instead:
 
   --config.data.layout=csv --config.data.train=train.csv --config.data.test=test.csv --config.data.columns=seq=protein
 
