@@ -261,7 +261,9 @@ def write_sentencepiece(path: str | os.PathLike) -> None:
   pathlib.Path(path).write_bytes(model.SerializeToString(deterministic=True))
 
 
-def write_hugging_face(folder: str | os.PathLike, model_max_length: int | None = None) -> None:
+def write_hugging_face(
+    folder: str | os.PathLike, model_max_length: int | None = None, *, classifier: bool = False
+) -> None:
   """Writes `tokenizer.json`, `tokenizer_config.json` and `special_tokens_map.json` for `transformers.AutoTokenizer`.
 
   The text is split into single characters and the special tokens and looked up in a WordLevel table. `<bos>` comes
@@ -272,6 +274,7 @@ def write_hugging_face(folder: str | os.PathLike, model_max_length: int | None =
     folder: where; made if absent.
     model_max_length: tokens that the model's context holds, if it is known; longer texts get a warning, or are cut
       with `truncation=True`.
+    classifier: texts are whole documents: `<eos>` comes last, and batches are padded on the right.
   """
   from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors  # pylint: disable=g-import-not-at-top
 
@@ -287,9 +290,9 @@ def write_hugging_face(folder: str | os.PathLike, model_max_length: int | None =
   tokenizer.decoder = decoders.Fuse()  # without a decoder, tokens are joined by spaces
   tokenizer.add_special_tokens([AddedToken(t, special=True, normalized=False) for t in SPECIAL_TOKENS])
   tokenizer.post_processor = processors.TemplateProcessing(
-      single="<bos> $A",
-      pair="<bos> $A <sep> $B",
-      special_tokens=[("<bos>", BOS), ("<sep>", SEP)],
+      single="<bos> $A" + " <eos>" * classifier,
+      pair="<bos> $A <sep> $B" + " <eos>" * classifier,
+      special_tokens=[("<bos>", BOS), ("<sep>", SEP), ("<eos>", EOS)],
   )
   tokenizer.save(str(folder / "tokenizer.json"))
   roles = {f"{role}_token": f"<{role}>" for role in ("pad", "bos", "eos", "unk", "sep")}
@@ -301,7 +304,7 @@ def write_hugging_face(folder: str | os.PathLike, model_max_length: int | None =
       "additional_special_tokens": [m.tag for m in Modality],
       # Without them transformers adds token_type_ids, which Llama does not take.
       "model_input_names": ["input_ids", "attention_mask"],
-      "padding_side": "left",
+      "padding_side": "right" if classifier else "left",
   }
   if model_max_length is not None:
     config["model_max_length"] = model_max_length

@@ -2,10 +2,12 @@
 
   python -m bsm_jax.torch_export --checkpoint=RUN --out=HF_DIR [--step=N] [--dtype=bfloat16] [--overwrite]
   python -m bsm_jax.torch_export --from_torch=HF_DIR --out=RUN [--config=configs/bsm_110m.py]
+  python -m bsm_jax.torch_export --classifier=FINETUNED/checkpoint/seed_0.npz --out=HF_DIR
 
 The first ends with a comparison of logits in PyTorch and in JAX, and leaves nothing if they differ. It reads a layer at
 a time and writes a file at a time; runs of any mesh and number of hosts are read by this one process, on the CPU. The
-second makes a checkpoint of step 0 with fresh optimizer state: train from it by `--config.init_from=RUN`.
+second makes a checkpoint of step 0 with fresh optimizer state: train from it by `--config.init_from=RUN`. The third is
+for what `bsm_jax.evaluation.finetune.run --config.head_bias=False --config.save=True` made (`export/classifier.py`).
 """
 
 import json
@@ -22,7 +24,7 @@ from ml_collections import ConfigDict, config_flags
 
 import bsm_jax
 from bsm_jax import tokenizer
-from bsm_jax.export import card, check, folder, llama
+from bsm_jax.export import card, check, classifier, folder, llama
 from bsm_jax.export.source import Source, SourceError
 from bsm_jax.model import ModelConfig
 from bsm_jax.training import checkpoint as checkpoint_lib
@@ -39,8 +41,8 @@ class ExportError(ValueError):
 
 # Errors whose message says all that a user needs.
 _EXPLAINED = (
-    ExportError, SourceError, check.CheckError, folder.FolderError, llama.LlamaError, checkpoint_lib.CheckpointError,
-    program_lib.ConfigError, OSError,
+    ExportError, SourceError, check.CheckError, classifier.ClassifierError, folder.FolderError, llama.LlamaError,
+    checkpoint_lib.CheckpointError, program_lib.ConfigError, OSError,
 )  # fmt: skip
 
 
@@ -221,8 +223,8 @@ def main(argv) -> None:
   if len(argv) > 1:
     raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
   args = flags.FLAGS
-  if (args.checkpoint is None) == (args.from_torch is None):
-    raise app.UsageError("give either --checkpoint=RUN or --from_torch=HF_DIR")
+  if sum(given is not None for given in (args.checkpoint, args.from_torch, args.classifier)) != 1:
+    raise app.UsageError("give one of --checkpoint=RUN, --from_torch=HF_DIR and --classifier=FILE.npz")
   logging.set_verbosity(logging.ERROR)  # Orbax warns that a run which is read cannot be written.
   # One process on the CPU, whatever else the machine has: accelerators round fp32 products.
   jax.config.update("jax_platforms", "cpu")
@@ -239,6 +241,9 @@ def main(argv) -> None:
     if args.checkpoint is not None:
       checks = export(args.checkpoint, args.out, step=args.step, dtype=args.dtype,
                       max_shard_bytes=args.max_shard_bytes, overwrite=args.overwrite)  # fmt: skip
+    elif args.classifier is not None:
+      checks = classifier.export(args.classifier, args.out, dtype=DTYPES[args.dtype],
+                                 max_shard_bytes=args.max_shard_bytes, overwrite=args.overwrite)  # fmt: skip
     else:
       from_torch(args.from_torch, args.out, args.config)
   except (*_EXPLAINED, KeyboardInterrupt) as error:
@@ -251,6 +256,8 @@ def main(argv) -> None:
          f"  python -c \"from transformers import AutoModelForCausalLM as M, AutoTokenizer as T; d = '{args.out}';"
          " t = T.from_pretrained(d); print(t.decode(M.from_pretrained(d).generate(**t('<dna>atg', return_tensors='pt'),"
          " max_new_tokens=30)[0]))\"")  # fmt: skip
+  elif args.classifier is not None:
+    _say("\n".join(checks) + f"\nThe model is in {args.out}; its README.md, the card, says how to use it.")
   else:
     _say(f"The checkpoint of step 0 is in {args.out}. Next, train from it (with the same model in the config):\n"
          f"  python -m bsm_jax.train --config=CONFIG --config.init_from={args.out} --workdir=DIR")  # fmt: skip
@@ -260,6 +267,7 @@ if __name__ == "__main__":
   config_flags.DEFINE_config_file("config", None, "The run's config file, for --from_torch.")
   flags.DEFINE_string("checkpoint", None, "Run directory of `bsm_jax.train`, local or gs://, to be exported.")
   flags.DEFINE_string("from_torch", None, "Hugging Face folder, to become a run directory.")
+  flags.DEFINE_string("classifier", None, "seed_N.npz of bsm_jax.evaluation.finetune.run, to be exported.")
   flags.DEFINE_string("out", None, "What is written: a folder, local.", required=True)
   flags.DEFINE_integer("step", None, "Step of the checkpoint; the newest if not given.")
   flags.DEFINE_enum("dtype", "float32", list(DTYPES), "Of the written tensors.")

@@ -3,7 +3,8 @@
   python -m bsm_jax.evaluation.finetune.run --config=configs/finetune_ncrpi.py --checkpoint=RUN --out=DIR \
       --config.data.root=DATASET
 
-DATASET is LucaOne's folder `dataset`. Other files, whose columns are named instead:
+DATASET is LucaOne's folder `dataset`, which `python -m data_pipelines.download --release=lucaone_tasks --out=DATASET`
+fetches. Other files, whose columns are named instead:
 
   --config.data.layout=csv --config.data.train=train.csv --config.data.test=test.csv --config.data.columns=seq=protein
 
@@ -29,6 +30,7 @@ def get_config() -> ConfigDict:
   config.mode = "full"  # full | probe | lora
   config.beyond_context = False  # Whether max_length may exceed the tokens that the model was trained on at a time.
   config.pool = "last"  # last: features of <eos> | mean: over all letters
+  config.head_bias = True  # False: a head without, which `bsm_jax.torch_export --classifier` can write (pool=last).
   config.lora = ConfigDict()
   config.lora.rank = 8
   config.lora.alpha = 16.0

@@ -221,7 +221,21 @@ def describe(plan: Plan, out: pathlib.Path, *, every_file: bool) -> str:
       + f"; to fetch {format_bytes(missing_bytes(plan, out))}, free on the disk {format_bytes(free_bytes(out))}"
   )
   lines += [f"licence of {_files(n)}: {licence}" for licence, n in Counter(f.licence for f in plan.files).items()]
+  lines += [f"expected in {file.path}: {file.contents}" for file in plan.files if file.contents]
   return "\n".join(lines + [f"note: {note}" for note in plan.notes])
+
+
+def check_contents(plan: Plan, out: pathlib.Path) -> list[str]:
+  """In sentences, whether the files that are there hold what is known of them. Reads them whole."""
+  lines = []
+  for file in plan.files:
+    if file.contents and (out / file.path).exists():
+      found = file.contents.differences(out / file.path)
+      lines.append(
+          f"warning: {file.path} {'; '.join(found)} ({file.contents.source}): it is another version, or damaged"
+          if found else f"{file.path} holds what is known of it: {file.contents}"
+      )  # fmt: skip
+  return lines
 
 
 def parse_base_urls(values: Sequence[str]) -> dict[str, str]:
@@ -257,8 +271,8 @@ def _run(values: flags.FlagValues, options: Options, base_urls: Mapping[str, str
   seconds = time.monotonic() - started
   print(f"\n{_files(len(outcome.fetched))} fetched, {len(outcome.there):,} were there, {len(outcome.failed):,} failed"
         f" in {seconds:.0f} s: {out}")
-  for note in plan.notes:
-    print(f"note: {note}")
+  for line in [*check_contents(plan, out), *(f"note: {note}" for note in plan.notes)]:
+    print(line)
   if outcome.failed:
     for error in outcome.failed:
       print(f"error: {error}", file=sys.stderr)

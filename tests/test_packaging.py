@@ -85,9 +85,10 @@ def test_bsm_jax_imports_no_data_pipelines_configs_or_launch():
     ("bsm_jax.kernels", []),
     ("bsm_jax.model", ["bsm_jax.kernels"]),
     ("bsm_jax.sharding", []),
+    ("bsm_jax.table_files", []),
     ("bsm_jax.inference", [
       "bsm_jax.model", "bsm_jax.kernels", "bsm_jax.tokenizer", "bsm_jax.codons", "bsm_jax.sharding", "bsm_jax.input",
-      "bsm_jax.training",
+      "bsm_jax.training", "bsm_jax.table_files",
     ]),
   ],  # fmt: skip
 )

@@ -10,19 +10,15 @@ Three published layouts are read, plain or gzip:
 Nothing is guessed and nothing is silently left out: every reader checks that mutants are mutants of the wild type.
 """
 
-import csv
 import dataclasses
-import gzip
-import io
 import math
 import re
-import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 from etils import epath
 
-from bsm_jax import codons, tokenizer
+from bsm_jax import codons, table_files, tokenizer
 from bsm_jax.tokenizer import Modality
 
 _SUBSTITUTION = re.compile(r"([A-Za-z*])(\d+)([A-Za-z*])")
@@ -98,25 +94,11 @@ def locate(root: str | epath.Path, name: str) -> epath.Path:
 # --- Tables ---
 
 
-def _rows(path: str, delimiter: str, columns: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str]]]:
+def _rows(path: str, columns: tuple[str, ...]) -> Iterator[tuple[int, Mapping[str, str]]]:
   """Line number and fields by column, for each row of a table that must have these columns."""
-  try:
-    with epath.Path(path).open("rb") as raw:
-      text = io.TextIOWrapper(gzip.open(raw) if path.endswith(".gz") else raw, encoding="utf-8-sig", newline="")
-      table = csv.DictReader(text, delimiter=delimiter, strict=True)
-      there = table.fieldnames or []
-      if missing := [name for name in columns if name not in there]:
-        raise AssayError(
-            f"{path}, line 1: no column {', '.join(map(repr, missing))}; there are: {', '.join(there) or 'none'}. Is it"
-            f" this layout? It needs {', '.join(columns)}, separated by {'tabs' if delimiter == chr(9) else 'commas'}."
-        )
-      for row in table:
-        if None in row or None in row.values():
-          raise _at(path, table.line_num, f"not as many fields as the header has ({len(there)}): the file"
-                           " is damaged, or cut off; get it again")  # fmt: skip
-        yield table.line_num, row
-  except (OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error) as error:
-    raise AssayError(f"{path} cannot be read: {error or type(error).__name__}. Get it again.") from error
+  with table_files.open_table(path, AssayError) as table:
+    table.require(columns, f"Is it this layout? It needs {', '.join(columns)}.")
+    yield from table
 
 
 def _number(path: str, line: int, column: str, text: str) -> float:
@@ -245,7 +227,7 @@ def read_evo(path: str, name: str, modality: Modality, rules: Rules = Rules()) -
   """
   found = _Collector(path, rules)
   wild_types: dict[str, None] = {}
-  for line, row in _rows(path, "\t", ("wt_seq_nt", "mt_seq_nt", "fitness")):
+  for line, row in _rows(path, ("wt_seq_nt", "mt_seq_nt", "fitness")):
     wild, letters = (_letters(path, line, column, row[column], modality) for column in ("wt_seq_nt", "mt_seq_nt"))
     if len(wild) != len(letters):
       found.count("variants of another length than the wild type")
@@ -271,7 +253,7 @@ def read_proteingym(path: str, name: str, wild_type: str, rules: Rules = Rules()
   """
   found = _Collector(path, rules)
   wild_type = wild_type.upper()
-  for line, row in _rows(path, ",", ("mutant", "mutated_sequence", "DMS_score", "DMS_score_bin")):
+  for line, row in _rows(path, ("mutant", "mutated_sequence", "DMS_score", "DMS_score_bin")):
     letters = _letters(path, line, "mutated_sequence", row["mutated_sequence"], Modality.PROTEIN)
     expected = substitute(path, line, wild_type, row["mutant"])
     if letters != expected:
@@ -312,8 +294,7 @@ def read_rnagym(
   """
   found = _Collector(path, rules)
   wild, wild_line = "", 0
-  delimiter = "\t" if path.removesuffix(".gz").endswith(".tsv") else ","
-  for line, row in _rows(path, delimiter, ("mutant", score_column, "sequence")):
+  for line, row in _rows(path, ("mutant", score_column, "sequence")):
     letters = _letters(path, line, "sequence", row["sequence"], modality)
     mutant = row["mutant"].strip()
     if mutant.upper() in ("", "WT", "NAN"):
@@ -334,20 +315,20 @@ def read_rnagym(
 # --- Reference files ---
 
 
-def proteingym_reference(path: str) -> dict[str, dict[str, str]]:
+def proteingym_reference(path: str) -> dict[str, Mapping[str, str]]:
   """ProteinGym's reference file of substitution assays: by `DMS_id` its row. Raises AssayError, see there."""
   columns = ("DMS_id", "DMS_filename", "UniProt_ID", "target_seq", "coarse_selection_type")
   return _reference(path, columns, "DMS_id")
 
 
-def rnagym_reference(path: str) -> dict[str, dict[str, str]]:
+def rnagym_reference(path: str) -> dict[str, Mapping[str, str]]:
   """RNAGym's reference sheet: by `DMS_ID` its row. Raises AssayError, see there."""
   return _reference(path, ("DMS_ID", "RNA_TYPE"), "DMS_ID")
 
 
-def _reference(path: str, columns: tuple[str, ...], key: str) -> dict[str, dict[str, str]]:
-  found: dict[str, dict[str, str]] = {}
-  for line, row in _rows(path, ",", columns):
+def _reference(path: str, columns: tuple[str, ...], key: str) -> dict[str, Mapping[str, str]]:
+  found: dict[str, Mapping[str, str]] = {}
+  for line, row in _rows(path, columns):
     if row[key] in found:
       raise _at(path, line, f"{key} {row[key]!r} is there twice: take the published file")
     found[row[key]] = row

@@ -5,7 +5,6 @@ figures of the paper (arXiv 2410.11499).
 """
 
 import dataclasses
-import hashlib
 import json
 import math
 import pathlib
@@ -13,7 +12,6 @@ import subprocess
 from collections.abc import Mapping, Sequence
 
 import jax
-import numpy as np
 from etils import epath
 
 import bsm_jax
@@ -45,6 +43,8 @@ class Result:
     parameters: of the model.
     settings: what else the figures depend on.
     notes: what a reader must know.
+    spread: where a model was trained with several seeds: by metric the standard deviation over them.
+    baselines: by name, of what stands beside it on the same data: `metrics`, `intervals` and `spread`.
   """
 
   task: str
@@ -60,29 +60,23 @@ class Result:
   parameters: int
   settings: dict = dataclasses.field(default_factory=dict)
   notes: tuple[str, ...] = ()
-
-
-def params_digest(params) -> str:
-  """sha256 over the names, shapes and fp32 bytes of parameters, in the order of their paths: equal for equal ones."""
-  found = hashlib.sha256()
-  for path, leaf in sorted(
-      (jax.tree_util.keystr(path, simple=True, separator="/"), leaf)
-      for path, leaf in jax.tree_util.tree_flatten_with_path(params)[0]
-  ):
-    values = np.ascontiguousarray(jax.device_get(leaf), "<f4")
-    found.update(f"{path} {values.shape}\n".encode())
-    found.update(values.tobytes())
-  return found.hexdigest()
+  spread: dict[str, float] = dataclasses.field(default_factory=dict)
+  baselines: dict[str, dict[str, dict]] = dataclasses.field(default_factory=dict)
 
 
 def about_model(model: Model) -> dict:
   """The fields `checkpoint`, `code` and `parameters` of a result."""
   sizes = [leaf.size for leaf in jax.tree.leaves(model.params)]
   return {
-      "checkpoint": {"run": model.name, "step": model.step, "sha256": params_digest(model.params)},
-      "code": {"version": bsm_jax.__version__, "commit": commit()},
+      "checkpoint": {"run": model.name, "step": model.step, "sha256": model.params_sha256},
+      "code": about_code(),
       "parameters": int(sum(sizes)),
   }
+
+
+def about_code() -> dict:
+  """The field `code` of a result."""
+  return {"version": bsm_jax.__version__, "commit": commit()}
 
 
 def commit() -> str | None:
@@ -129,18 +123,26 @@ def read(path: str | epath.Path) -> Result:
   Raises:
     ResultError: it cannot be read, or is no result.
   """
-  nan = lambda value: float("nan") if value is None else float(value)
   try:
-    there = json.loads(epath.Path(path).read_text())
+    there = {"spread": {}, "baselines": {}} | json.loads(epath.Path(path).read_text())
     fields = {field.name: there[field.name] for field in dataclasses.fields(Result)}
-    fields["metrics"] = {name: nan(value) for name, value in fields["metrics"].items()}
-    fields["intervals"] = {name: (nan(low), nan(high)) for name, (low, high) in fields["intervals"].items()}
-    fields["notes"] = tuple(fields["notes"])
+    fields |= _figures(there) | {"notes": tuple(there["notes"])}
+    fields["baselines"] = {name: _figures({"spread": {}} | of_one) for name, of_one in there["baselines"].items()}
     return Result(**fields)
   except (OSError, KeyError, TypeError, ValueError) as error:
     raise ResultError(
         f"{path} holds no result of an evaluation ({type(error).__name__}: {error}): delete it, and it is made again"
     ) from error
+
+
+def _figures(there: dict) -> dict[str, dict]:
+  """`metrics`, `intervals` and `spread` of what JSON holds, in which nan is null."""
+  nan = lambda value: float("nan") if value is None else float(value)
+  return {
+      "metrics": {name: nan(value) for name, value in there["metrics"].items()},
+      "intervals": {name: (nan(low), nan(high)) for name, (low, high) in there["intervals"].items()},
+      "spread": {name: nan(value) for name, value in there["spread"].items()},
+  }
 
 
 def read_all(out: str | epath.Path) -> list[Result]:
@@ -182,11 +184,14 @@ class PaperFigure:
   others: str = ""
 
 
-COLUMNS = ["task", "figure", "ours", "95 % interval", "BSM-110M", "BSM-270M", "others", "model", "truncated", "version"]
+COLUMNS = ["task", "figure", "ours", "95 % interval", "± seeds", "BSM-110M", "BSM-270M", "others", "model", "truncated",
+           "version"]  # fmt: skip
 ABOUT = (
     "A row for each figure of each task. BSM-110M, BSM-270M and others are as the paper reports them (arXiv"
-    " 2410.11499), ours is what the model of the row was seen to do on the files whose sha256 its JSON holds. They"
-    " compare only where data, protocol and training data are the same: the notes say what differs."
+    " 2410.11499), ours is what the model of the row was seen to do on the files whose sha256 its JSON holds. Where it"
+    " was fine-tuned with several seeds: their mean, the interval of that mean over test examples, and the deviation"
+    " over seeds; below it, what the baselines make of the same data. Figures compare only where data, protocol and"
+    " training data are the same: the notes say what differs."
 )
 
 
@@ -200,18 +205,29 @@ def table(results: Sequence[Result], paper: Mapping[str, PaperFigure], *, detail
   """
   rows = []
   for result in results:
-    is_part = bool(result.settings.get("assays") or result.settings.get("limit"))
-    beside = None if is_part else paper.get(result.task)
-    for name, value in result.metrics.items():
+    part = is_part(result.settings)
+    beside = None if part else paper.get(result.task)
+    arms = [(model_name(result), result.metrics, result.intervals, result.spread)]
+    arms += [(f"baseline: {name}", x["metrics"], x["intervals"], x["spread"]) for name, x in result.baselines.items()]
+    for name in result.metrics:
       if "/" in name and not details:
         continue
-      of_paper = beside if beside and beside.metric == name else PaperFigure(name)
-      rows.append([
-          result.task, name, _shown(name, value), _interval(result.intervals.get(name)), of_paper.bsm_110m,
-          of_paper.bsm_270m, of_paper.others or None, model_name(result), f"{result.truncation.get('share', 0):.1%}",
-          result.version + ", a part" * is_part,
-      ])  # fmt: skip
+      for number, (model, metrics, intervals, spread) in enumerate(arms):
+        is_beside = beside and beside.metric == name and number == 0
+        of_paper = beside if is_beside else PaperFigure(name)
+        rows.append([
+            result.task, name, _shown(name, metrics[name]), _interval(intervals.get(name)), spread.get(name) or None,
+            of_paper.bsm_110m, of_paper.bsm_270m, of_paper.others or None, model,
+            f"{result.truncation.get('share', 0):.1%}", result.version + ", a part" * part,
+        ])  # fmt: skip
   return Table(COLUMNS, rows)
+
+
+def is_part(settings: Mapping) -> bool:
+  """Whether these settings of a result mean a part or a sample of the task's data."""
+  of_data = settings.get("data") or {}
+  limits = (of_data.get(f"{part}_limit") for part in ("train", "dev", "test"))
+  return bool(settings.get("assays") or settings.get("limit") or any(limits))
 
 
 def _shown(name: str, value: float) -> Cell:

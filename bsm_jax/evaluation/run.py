@@ -105,7 +105,7 @@ def run(model: Model, tasks: Sequence[Task], data_root: str, out: str, settings:
   Returns:
     by the name of each task that gave no result, why.
   """
-  sha256 = results.params_digest(model.params)
+  sha256 = model.params_sha256
   label = f"{epath.Path(model.name).name or 'model'}_step_{model.step}_{sha256[:8]}"
   failed = {}
   for task in tasks:

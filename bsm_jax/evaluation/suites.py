@@ -11,21 +11,23 @@ from bsm_jax.evaluation.tasks import fitness, perplexity
 from bsm_jax.evaluation.tasks.task import Task
 from bsm_jax.tokenizer import Modality
 
-_EVO = (
+# Names of releases are those of `data_pipelines.download`.
+_DOWNLOAD = "python -m data_pipelines.download --release={}: "
+_EVO = _DOWNLOAD.format("evo_dms") + (
     "arvind_dms.tar.gz of Evo's authors, its address in https://github.com/ArcInstitute/evo2/issues/118 (no licence"
     " stated); unpack it into --data"
 )
-_PROTEINGYM = (
+_PROTEINGYM = _DOWNLOAD.format("proteingym") + (
     "ProteinGym v1.3, https://marks.hms.harvard.edu/proteingym/ProteinGym_v1.3/DMS_ProteinGym_substitutions.zip (MIT)"
     " and reference_files/DMS_substitutions.csv of https://github.com/OATML-Markslab/ProteinGym"
 )
-_RNAGYM = (
+_RNAGYM = _DOWNLOAD.format("rnagym") + (
     "RNAGym v0.1.1, https://marks.hms.harvard.edu/rnagym/fitness_prediction/fitness_processed_assays.zip and"
     " fitness/reference_sheet_final.csv of https://github.com/MarksLab-DasLab/RNAGym"
 )
 _TWISTER = (
-    "supporting data of Kobori and Yokobayashi 2016 (Angew. Chem. Int. Ed. 55), its matrix written as a table: mutant,"
-    " sequence, relative_activity"
+    "supporting data of Kobori and Yokobayashi, Angew. Chem. Int. Ed. 55, 10354 (2016), doi 10.1002/anie.201605470, its"
+    " matrix of 10,296 mutants written as a table: mutant, sequence, relative_activity"
 )
 
 # As the paper names them; the tar's names of ncRNA studies were seen, those of protein studies were not (unverified).
@@ -105,7 +107,7 @@ PAPER: dict[str, PaperFigure] = {
     "perplexity_protein": _PERPLEXITY,
     "rows_protein": _PERPLEXITY,
     "ncRPI": PaperFigure("accuracy", 0.9494, None, "LucaOne 0.938, ESM2-3B + DNABERT2 0.9332"),
-    "CentralDogma": PaperFigure("accuracy", None, "close to LucaOne", "LucaOne"),
+    "CentralDogma": PaperFigure("accuracy", None, "close to LucaOne", "LucaOne 0.85 (its authors' figure)"),
     "PPI": PaperFigure("accuracy", 0.975, 0.9788, "LucaOne 0.9748"),
     "ProtLoc": PaperFigure("accuracy", 0.9685, 0.9713, "ESM2-3B 0.9496"),
     "ProtStab": PaperFigure("spearman", 0.7653, 0.7681, "ESM2-3B 0.7556"),

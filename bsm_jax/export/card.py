@@ -4,7 +4,7 @@ Front matter: https://huggingface.co/docs/hub/model-cards
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ml_collections import ConfigDict
 
@@ -48,6 +48,24 @@ any order. Every sequence begins with its tag. Nucleotides are lower case (`a c 
 codes as `n`), amino acids are upper case (20, `U O B Z X J`, and `*`): the two alphabets share no token, and upper-case
 nucleotides would be read as amino acids. The tokenizer puts `<bos>` first. Write `<eos>` yourself behind a whole
 document, for example to score it. Batches are padded on the left.
+'''
+
+
+_USE_CLASSIFIER = '''## Use
+
+```python
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+tokenizer = AutoTokenizer.from_pretrained("{folder}")
+model = AutoModelForSequenceClassification.from_pretrained("{folder}")
+inputs = tokenizer({example}, return_tensors="pt", truncation=True)
+print(model(**inputs).logits{softmax})
+```
+
+Sequences stand in the order of training ({order}), each behind its tag, `<dna>`, `<rna>` or `<protein>`; a second one
+is the second argument. The tokenizer makes a document of them, `<bos><dna>...<sep><protein>...<eos>`: of these write
+the tags only. Nucleotides are lower case, amino acids upper case. `truncation=True` cuts what exceeds {max_length}
+tokens at the right end, the longer sequence first.
 '''
 
 
@@ -127,3 +145,35 @@ def write(facts: Facts) -> str:
       " `python -m bsm_jax.torch_export --from_torch` makes this folder a trainable checkpoint again.",
   ]
   return "\n\n".join(sections) + "\n"
+
+
+def write_classifier(name: str, about: Mapping, labels: Sequence[str], checks: Sequence[str]) -> str:
+  """The text of `README.md` of a fine-tuned model.
+
+  Args:
+    name: of the folder.
+    about: what fine-tuning kept of it; see `classifier.Classifier`.
+    labels: of its outputs.
+    checks: sentences about the comparison with JAX.
+  """
+  letters = {"dna": "atggctaaa", "rna": "augguuaaa", "protein": "MAK"}
+  kinds = about["kinds"]
+  example = ", ".join(f'"<{kind}>{letters[kind]}"' for kind in kinds)
+  is_number = about["loss"] == "mse"
+  use = _USE_CLASSIFIER.format(
+      folder=name, example=example, order=", ".join(kinds), max_length=about["max_length"],
+      softmax="" if is_number else ".softmax(-1), model.config.id2label",
+  )  # fmt: skip
+  what = "a number" if is_number else f"{len(labels)} classes: {', '.join(labels[:20])}{', …' * (len(labels) > 20)}"
+  return "\n\n".join([
+      _FRONT_MATTER.replace("text-generation", "text-classification") + f"\n# {name}",
+      f"A small language model of DNA, RNA and protein, fine-tuned with bsm_jax on {about['task']} (version"
+      f" {about['version']}): {what}.",
+      use.rstrip(),
+      "## Training",
+      f"From step {about['checkpoint']['step']} of a run whose parameters have the sha256"
+      f" `{about['checkpoint']['sha256']}`; mode {about['mode']}, seed {about['seed']}, the best on development data,"
+      f" step {about['best_step']}. `bsm_jax.json` holds the rest.",
+      "## Checked",
+      "\n".join(f"- {sentence}" for sentence in checks),
+  ]) + "\n"

@@ -8,6 +8,7 @@
 """
 
 import contextlib
+import itertools
 import json
 import math
 import os
@@ -99,7 +100,8 @@ def cut(sizes: Mapping[str, int], max_bytes: int) -> list[list[str]]:
 
 
 def write_tensors(
-    folder: pathlib.Path, config: ModelConfig, read: Callable[[str], Mapping], dtype: np.dtype, max_shard_bytes: int
+    folder: pathlib.Path, config: ModelConfig, read: Callable[[str], Mapping], dtype: np.dtype, max_shard_bytes: int,
+    more: Mapping[str, np.ndarray] | None = None,
 ) -> list[str]:
   """Writes a model's tensors, one file after the other: no more than a file and a layer are in memory.
 
@@ -109,21 +111,25 @@ def write_tensors(
     read: gives each of `llama.parts` as a tree of arrays.
     dtype: what the tensors are rounded to.
     max_shard_bytes: of a file.
+    more: tensors by name, which come last.
 
   Returns:
     the files' names.
   """
   from safetensors.numpy import save_file  # Of the extra [export].
 
+  more = more or {}
   shapes = {name: shape for part in llama.tensor_shapes(config).values() for name, shape in part.items()}
+  shapes |= {name: tensor.shape for name, tensor in more.items()}
   sizes = {name: math.prod(shape) * dtype.itemsize for name, shape in shapes.items()}
   cuts = cut(sizes, max_shard_bytes)
   files = [TENSORS] if len(cuts) == 1 else [
       f"model-{number:05d}-of-{len(cuts):05d}.safetensors" for number in range(1, len(cuts) + 1)
   ]  # fmt: skip
   waiting, unwritten = {}, list(zip(files, cuts))
-  for part in llama.parts(config):
-    for name, tensor in llama.tensors(read(part), config).items():
+  parts = (llama.tensors(read(part), config) for part in llama.parts(config))
+  for part in itertools.chain(parts, [more]):
+    for name, tensor in part.items():
       waiting[name] = np.ascontiguousarray(np.asarray(tensor).astype(dtype, copy=False))
     while unwritten and waiting.keys() >= set(unwritten[0][1]):
       file, names = unwritten.pop(0)

@@ -2,11 +2,13 @@
 
 import dataclasses
 import functools
+import hashlib
 import json
 from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from etils import epath
 from jax.sharding import Mesh, NamedSharding
 from ml_collections import ConfigDict
@@ -66,9 +68,27 @@ class Model:
     return {}
 
   @functools.cached_property
+  def params_sha256(self) -> str:
+    """`params_digest` of the parameters."""
+    return params_digest(self.params)
+
+  @functools.cached_property
   def ops(self) -> model_lib.Kernels:
     """What computes the layers, on the devices of the mesh."""
     return program_lib.kernels_on(self.mesh, self.config)
+
+
+def params_digest(params) -> str:
+  """sha256 over the names, shapes and fp32 bytes of parameters, in the order of their paths: equal for equal ones."""
+  found = hashlib.sha256()
+  for path, leaf in sorted(
+      (jax.tree_util.keystr(path, simple=True, separator="/"), leaf)
+      for path, leaf in jax.tree_util.tree_flatten_with_path(params)[0]
+  ):
+    values = np.ascontiguousarray(jax.device_get(leaf), "<f4")
+    found.update(f"{path} {values.shape}\n".encode())
+    found.update(values.tobytes())
+  return found.hexdigest()
 
 
 def load(

@@ -1,19 +1,15 @@
 """Files of sequences for the command lines: FASTA, and CSV or TSV with a column for each sequence; plain or gzip."""
 
-import csv
-import gzip
 import hashlib
-import io
-import zlib
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from etils import epath
 
+from bsm_jax import table_files
 from bsm_jax.inference.documents import Document, InputError
 from bsm_jax.tokenizer import Modality
 
-_DELIMITERS = {".csv": ",", ".tsv": "\t"}
 _FASTA = (".fasta", ".fa", ".fna", ".ffn", ".frn", ".faa")
 
 
@@ -30,9 +26,9 @@ def kind_of(path: str) -> str:
   Raises:
     InputError: it is none that is known.
   """
-  suffix = epath.Path(path.removesuffix(".gz")).suffix.lower()
-  if suffix not in _FASTA and suffix not in _DELIMITERS:
-    known = ", ".join([*_FASTA, *_DELIMITERS])
+  suffix = table_files.suffix(path)
+  if suffix not in _FASTA and suffix not in table_files.DELIMITERS:
+    known = ", ".join([*_FASTA, *table_files.DELIMITERS])
     raise InputError(f"{path}: the name must end in one of {known} (and .gz), which say what the file is")
   return suffix
 
@@ -68,25 +64,20 @@ def read(
     if modality is None:
       raise InputError(f"{path}: say what its sequences are: --modality=dna|rna|protein")
     columns = {"sequence": modality}
-  number = 0
-  try:
-    with epath.Path(path).open("rb") as raw:
-      stream = gzip.open(raw) if path.endswith(".gz") else raw
-      text = io.TextIOWrapper(stream, encoding="utf-8-sig", newline="")
-      if suffix in _FASTA:
-        records = _read_fasta(path, text, modality)
-      else:
-        records = _read_table(path, text, _DELIMITERS[suffix], columns, id_column)
-      for record in records:
-        number += 1
-        yield record
-  except (OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error) as error:
-    raise InputError(f"{path} cannot be read beyond record {number}: {error or type(error).__name__}") from error
-  if not number:
+  is_empty = True
+  with table_files.open_lines(path, InputError) as lines:
+    if suffix in _FASTA:
+      records = _read_fasta(path, lines, modality)
+    else:
+      records = _read_table(table_files.Table(path, lines, InputError), columns, id_column)
+    for record in records:
+      is_empty = False
+      yield record
+  if is_empty:
     raise InputError(f"{path} holds no record")
 
 
-def _read_fasta(path: str, text: io.TextIOBase, modality: Modality) -> Iterator[Record]:
+def _read_fasta(path: str, text: table_files.Lines, modality: Modality) -> Iterator[Record]:
   name, pieces = None, []
 
   def record() -> Record:
@@ -111,22 +102,14 @@ def _read_fasta(path: str, text: io.TextIOBase, modality: Modality) -> Iterator[
     yield record()
 
 
-def _read_table(
-    path: str, text: io.TextIOBase, delimiter: str, columns: Mapping[str, Modality], id_column: str
-) -> Iterator[Record]:
-  table = csv.DictReader(text, delimiter=delimiter, strict=True)
-  for column in columns:
-    if column not in (table.fieldnames or ()):
-      raise InputError(
-          f"{path} has no column {column!r}; there are: {', '.join(table.fieldnames or ()) or 'none'}. Name those that"
-          " hold sequences: --columns=COLUMN=dna|rna|protein,…"
-      )
-  for line in table:
-    name = line.get(id_column) or f"line_{table.line_num}"
-    if None in line or None in line.values():
-      raise InputError(f"{path}: line {table.line_num} ({name}) has not as many fields as the header")
-    document = tuple((modality, "".join(line[column].split())) for column, modality in columns.items())
+def _read_table(table: table_files.Table, columns: Mapping[str, Modality], id_column: str) -> Iterator[Record]:
+  table.require(list(columns), "Name those that hold sequences: --columns=COLUMN=dna|rna|protein,…")
+  for number, row in table:
+    name = row.get(id_column) or f"line_{number}"
+    document = tuple((modality, "".join(row[column].split())) for column, modality in columns.items())
     for (modality, letters), column in zip(document, columns):
       if not letters:
-        raise InputError(f"{path}: line {table.line_num} ({name}) has no {modality.name.lower()} in column {column!r}")
+        raise InputError(
+            f"{table.path}, line {number} ({name}): no {modality.name.lower()} in column {column!r}: leave it out"
+        )
     yield Record(name, document)

@@ -21,6 +21,11 @@ HOSTS = {
     "uniprot": "https://ftp.uniprot.org/pub/databases/uniprot",
     "huggingface": "https://huggingface.co",
     "mmseqs": "https://opendata.mmseqs.org",
+    "marks": "https://marks.hms.harvard.edu",
+    "github": "https://raw.githubusercontent.com",
+    "dropbox": "https://www.dropbox.com",
+    "tape": "https://s3.amazonaws.com/songlabdata",
+    "dtu": "https://services.healthtech.dtu.dk",
 }
 LISTINGS = ".listings"
 _LINK = re.compile(r'<a\s[^<>]*?href="([^"<>]*)"[^<>]*>[^<]*</a>([^<\n]*)', re.IGNORECASE)

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from data_pipelines.downloads.client import DownloadError
+from data_pipelines.downloads.contents import Contents
 from data_pipelines.errors import InputError
 
 MANIFEST = "downloads.json"
@@ -51,6 +52,7 @@ class RemoteFile:
     size: in bytes, as its publisher says, or None.
     approximate_size: as a listing for humans says ("1.2G"), in bytes, or None.
     checksum: `md5:` or `sha256:` and hexadecimal digits, as its publisher says, or None.
+    contents: what else is known of it, or None.
   """
 
   url: str
@@ -59,6 +61,7 @@ class RemoteFile:
   size: int | None = None
   approximate_size: int | None = None
   checksum: str | None = None
+  contents: Contents | None = None
 
   def __post_init__(self):
     safe_path(self.path, url=self.url)

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 
-from data_pipelines.downloads import hugging_face, ncbi_assemblies, ncbi_releases, uniprot
+from data_pipelines.downloads import evaluation_sets, hugging_face, ncbi_assemblies, ncbi_releases, uniprot
 from data_pipelines.downloads.catalogue import Catalogue, Options
 from data_pipelines.downloads.files import Plan, RemoteFile
 from data_pipelines.errors import InputError
@@ -35,6 +35,8 @@ def _next(source: str, first: str = "") -> str:
 _ASSEMBLY_NEXT = _next('{"kind": "assembly", "path": "DIR/GC[AF]_*"}')
 _FASTA_NEXT = _next('{"kind": "fasta", "path": …, "modality": …}')
 _FINEWEB_NEXT = _next('{"kind": "fineweb", "path": "DIR/*/*.parquet"}')
+_FINETUNE = "python -m bsm_jax.evaluation.finetune.run --config=configs/finetune_{}"
+_ZERO_SHOT = "{}, then python -m bsm_jax.evaluation.run --tasks={} --data=DIR …"
 _UNPACK = "unpack it (tar -xzf: nothing is unpacked here), then "
 
 
@@ -128,5 +130,38 @@ RELEASES: dict[str, Release] = {
     ),
     "fineweb_edu_sample": Release(
         "FineWeb-Edu's sample of 10B tokens", _fineweb("sample/10BT"), _FINEWEB_NEXT
+    ),
+    "lucaone_tasks": Release(
+        "evaluation: LucaOne's ncRPI, CentralDogma, PPI, ProtLoc, ProtStab, ncRNAFam", evaluation_sets.plan_lucaone,
+        _FINETUNE.format("ncrpi.py … --config.data.root=DIR"),
+    ),
+    "npinter": Release(
+        "evaluation: NPInter2.0's pairs of RNA and protein, as RPITER has them", evaluation_sets.plan_npinter,
+        "join the pairs with both FASTA files into a CSV, then "
+        + _FINETUNE.format("ncrpi.py … --config.data.layout=csv"),
+    ),
+    "tape_stability": Release(
+        "evaluation: TAPE's stability task as JSON, of which LucaOne's ProtStab is made",
+        _fixed("tape", "proteindata/data_raw_pytorch/stability.tar.gz", "none stated: cite TAPE, Rocklin et al. 2017"),
+        "write `primary` and `stability_score` into CSVs, then "
+        + _FINETUNE.format("protstab.py … --config.data.layout=csv"),
+    ),
+    "deeploc_pro": Release(
+        "evaluation: DeepLocPro's proteins with their places, of which LucaOne's ProtLoc is made",
+        _fixed("dtu", "services/DeepLocPro-1.0/data/graphpart_set.fasta", "none stated: cite DeepLocPro"),
+        "write its headers (>NAME|PLACE|TYPE|PARTITION) and proteins into CSVs, then "
+        + _FINETUNE.format("protloc.py … --config.data.layout=csv"),
+    ),
+    "proteingym": Release(
+        "evaluation: ProteinGym v1.3, 217 substitution assays (1 GB)", evaluation_sets.plan_proteingym,
+        _ZERO_SHOT.format("unzip -j -d DIR/DMS_ProteinGym_substitutions DIR/*.zip", "proteingym"),
+    ),
+    "rnagym": Release(
+        "evaluation: RNAGym v0.1.1, fitness assays", evaluation_sets.plan_rnagym,
+        _ZERO_SHOT.format("unzip -j -d DIR/assays DIR/*.zip", "rnagym"),
+    ),
+    "evo_dms": Release(
+        "evaluation: deep mutational scans of Evo's authors, proteins and ncRNA", evaluation_sets.plan_evo,
+        _ZERO_SHOT.format("tar -C DIR -xzf DIR/arvind_dms.tar.gz", "evo_protein,evo_gene,evo_ncrna"),
     ),
 }

@@ -62,7 +62,7 @@ def test_an_evo_assay_is_read_as_what_it_is_said_to_be(write):
 def test_a_table_of_another_layout_is_told_by_its_columns(write):
   with pytest.raises(dms.AssayError, match=r"csv, line 1: no column 'mutated_sequence'.*there are: mutant, DMS_s"):
     dms.read_proteingym(write(RNAGYM), "X", WILD)
-  with pytest.raises(dms.AssayError, match="no column 'wt_seq_nt', .*separated by tabs"):
+  with pytest.raises(dms.AssayError, match="no column 'wt_seq_nt', .*It needs wt_seq_nt, mt.*of a .tsv by tabs"):
     dms.read_evo(write(PROTEINGYM), "X", Modality.DNA)
 
 

@@ -13,6 +13,7 @@ from bsm_jax.evaluation import results, run, suites
 from bsm_jax.evaluation.results import PaperFigure, Result
 from bsm_jax.evaluation.tasks import fitness, perplexity
 from bsm_jax.evaluation.tasks.task import Settings
+from bsm_jax.inference import loaded
 from bsm_jax.tokenizer import Modality
 from tests.bsm_jax.sample_models import random_model
 
@@ -53,11 +54,11 @@ def test_other_json_beside_results_is_passed_over_and_what_a_result_holds_beside
 
 def test_the_digest_of_parameters_is_that_of_their_names_and_values():
   params = {"a": {"w": np.ones((2, 3), np.float32)}, "b": np.zeros(2, np.float32)}
-  digest = results.params_digest(params)
-  assert digest == results.params_digest({"b": params["b"], "a": params["a"]})
+  digest = loaded.params_digest(params)
+  assert digest == loaded.params_digest({"b": params["b"], "a": params["a"]})
   others = ({**params, "c": params["b"]}, {"a": params["a"], "b": params["b"] + 1e-7},
             {"a": {"w": np.ones((3, 2), np.float32)}, "b": params["b"]})  # fmt: skip
-  assert len({digest, *map(results.params_digest, others)}) == 4
+  assert len({digest, *map(loaded.params_digest, others)}) == 4
 
 
 def test_the_table_puts_the_papers_figures_beside_the_same_figure_only():
@@ -70,8 +71,22 @@ def test_the_table_puts_the_papers_figures_beside_the_same_figure_only():
   assert [row[1] for row in results.table([RESULT], {}).rows] == ["spearman"]
 
 
+def test_what_stands_beside_a_fine_tuned_model_is_below_it_without_the_papers_figures(tmp_path):
+  of_kmers = {"metrics": {"accuracy": 0.7}, "intervals": {"accuracy": [0.6, 0.8]}, "spread": {"accuracy": 0.0}}
+  tuned = dataclasses.replace(
+      RESULT, task="PPI", metrics={"accuracy": 0.8}, intervals={"accuracy": (0.7, 0.9)}, seed=[0, 1, 2],
+      spread={"accuracy": 0.01}, baselines={"kmer": of_kmers},
+  )  # fmt: skip
+  results.write(tuned, tmp_path / "PPI")
+  found = results.table(results.read_all(tmp_path), suites.PAPER)
+  first, second = (dict(zip(found.columns, row)) for row in found.rows)
+  assert (first["ours"], first["± seeds"], first["BSM-110M"], first["others"]) == (0.8, 0.01, 0.975, "LucaOne 0.9748")
+  assert (second["ours"], second["± seeds"], second["BSM-110M"], second["others"]) == (0.7, None, None, None)
+  assert second["model"] == "baseline: kmer" and second["95 % interval"] == "0.6000 to 0.8000"
+
+
 def test_a_part_of_a_benchmark_does_not_stand_beside_the_papers_figure():
-  for settings in ({"assays": ["A"]}, {"limit": 100}):
+  for settings in ({"assays": ["A"]}, {"limit": 100}, {"data": {"test_limit": 5}}):
     found = results.table([dataclasses.replace(RESULT, settings=settings)], suites.PAPER)
     row = dict(zip(found.columns, found.rows[0]))
     assert row["BSM-110M"] is None and row["others"] is None and row["version"] == "1, a part"
@@ -130,6 +145,16 @@ def test_what_is_done_is_not_done_again_until_data_parameters_or_settings_change
   assert again(dataclasses.replace(SETTINGS, seed=1))
   assert again(dataclasses.replace(SETTINGS, seed=1), run.untrained(random_model(), 0))
   assert len(results.read_all(tmp_path / "out")) == 2
+
+
+def test_parameters_are_hashed_once_however_many_tasks_there_are(data, tmp_path, monkeypatch):
+  digests, digest = [], loaded.params_digest
+  monkeypatch.setattr(loaded, "params_digest", lambda params: digests.append(digest(params)) or digests[-1])
+  model = dataclasses.replace(random_model(), name="fresh")
+  tasks = [dataclasses.replace(TASKS[2], name=name) for name in ("one", "two")]
+  assert run.run(model, tasks, str(data), str(tmp_path / "out"), SETTINGS, lambda line: None) == {}
+  assert [found.checkpoint["sha256"] for found in results.read_all(tmp_path / "out")] == digests * 2
+  assert run.untrained(model, 0).params_sha256 != model.params_sha256
 
 
 def test_the_list_says_which_files_are_there_and_where_they_are_published(data):

@@ -119,7 +119,7 @@ def test_labels_of_a_regression_are_numbers(tmp_path):
         ("id,seq,label\na,MK\n", {}, "line 2: not as many fields as the header's 3"),
         ("id,seq,label\n", {}, "there is no test example"),
         ("id,seq,label\na,MK,1\n", {"test": "none.csv"}, "none.csv cannot be read"),
-        ("id,seq,label\na,MK,1\n", {"test": "test.fasta"}, "must end in .csv or .tsv"),
+        ("id,seq,label\na,MK,1\n", {"test": "test.fasta"}, "test.fasta: the name must end in .csv or .tsv"),
         ("id,seq,label\na,MK,1\n", {"test": None}, "no test file: give --config.data.test"),
         ("id,seq,label\na,MK,1\n", {"columns": ""}, "data.columns is empty"),
         ("id,seq,label\na,MK,1\n", {"columns": "seq"}, "write COLUMN=dna"),

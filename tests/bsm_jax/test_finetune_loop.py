@@ -9,13 +9,20 @@ import numpy as np
 import pytest
 
 from bsm_jax import tokenizer
-from bsm_jax.evaluation import metrics
+from bsm_jax.evaluation import metrics, results, suites
 from bsm_jax.evaluation.finetune import baseline, loop, objective, run
 from bsm_jax.evaluation.finetune.data import Part
 from bsm_jax.evaluation.finetune.head import HeadConfig
 from bsm_jax.evaluation.finetune.loop import LoopConfig
 from bsm_jax.tokenizer import Modality
-from configs import finetune
+from configs import (
+    finetune,
+    finetune_ncrnafam,
+    finetune_ncrpi,
+    finetune_ppi,
+    finetune_protloc,
+    finetune_protstab,
+)
 from tests.bsm_jax.sample_models import random_model
 
 SETTINGS = LoopConfig(learning_rate=3e-3, warmup_steps=4, batch_size=8, epochs=6, patience=0)
@@ -226,6 +233,45 @@ def test_a_result_carries_all_that_it_depends_on_and_the_test_data_is_asked_once
   low, high = result["intervals"]["accuracy"]
   assert low <= result["metrics"]["accuracy"] <= high and len(result["data"]["test.csv"]) == 64
   assert "kmer" in capsys.readouterr().out
+
+
+def test_a_fine_tuned_model_stands_in_the_table_beside_its_baselines_and_the_papers_figure(config, tmp_path):
+  config.task, config.baselines = "PPI", "untrained,kmer"
+  result = run.finetune(config, random_model(), str(tmp_path / "out" / "ppi"))
+  read = results.read_all(tmp_path / "out")
+  results.write_tables(read, suites.PAPER, tmp_path / "out")
+  table = results.table(read, suites.PAPER)
+  rows = [dict(zip(table.columns, row)) for row in table.rows]
+  rows = [row for row in rows if row["figure"] == "accuracy"]
+  assert [row["model"] for row in rows[1:]] == ["baseline: untrained", "baseline: kmer"]
+  arms = [result, *result["baselines"].values()]
+  assert [row["ours"] for row in rows] == [arm["metrics"]["accuracy"] for arm in arms]
+  assert [row["BSM-110M"] for row in rows] == [0.975, None, None]
+  text = (tmp_path / "out" / "results.md").read_text()
+  assert "LucaOne 0.9748" in text and "Data from CSV files of one's own" in text and "mode=probe" in text
+
+
+def test_figures_of_the_paper_are_the_same_in_configs_and_in_the_table():
+  for task in (finetune_ncrnafam, finetune_ncrpi, finetune_ppi, finetune_protloc, finetune_protstab):
+    config = task.get_config()
+    figure = suites.PAPER[config.task]
+    assert figure.metric == config.metric
+    ours = {"BSM-110M": figure.bsm_110m, "BSM-270M": figure.bsm_270m}
+    assert {name: value for name, value in ours.items() if value} == {
+        name: value for name, value in config.paper.items() if name in ours
+    }
+
+
+def test_each_seed_says_which_code_made_it_and_a_result_of_several_says_so(config, tmp_path, monkeypatch):
+  config.baselines, config.seeds, out = "", (0,), str(tmp_path / "out")
+  monkeypatch.setattr(results, "commit", lambda: "a" * 40)
+  run.finetune(config, random_model(), out)
+  monkeypatch.setattr(results, "commit", lambda: "b" * 40)
+  config.seeds = (0, 1)
+  found = run.finetune(config, random_model(), out)  # another commit does not keep it from going on
+  assert [of_seed["code"]["commit"][0] for of_seed in found["seeds"]] == ["a", "b"]
+  assert any("different commits" in note for note in found["notes"]) and found["code"]["commit"] == "b" * 40
+  assert json.loads((tmp_path / "out" / "about.json").read_text())["code"]["commit"] == "b" * 40
 
 
 def test_a_stopped_command_goes_on_behind_its_finished_seeds(config, tmp_path, monkeypatch):

@@ -5,27 +5,20 @@ Columns `seq_id,seq_type,seq,label`, or for pairs `seq_id_a,seq_id_b,seq_type_a,
 is a class's index or a number; a type is `gene` or `prot`, and the task says whether its genes are DNA or RNA.
 """
 
-import csv
 import dataclasses
-import gzip
-import hashlib
-import io
 import math
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from etils import epath
 
-from bsm_jax import tokenizer
-from bsm_jax.inference import documents
+from bsm_jax import table_files, tokenizer
+from bsm_jax.inference import documents, records
 from bsm_jax.tokenizer import Modality
 
 PARTS = ("train", "dev", "test")
 _LAYOUTS = ("lucaone", "csv")
-_DELIMITERS = {".csv": ",", ".tsv": "\t"}
-_LONGEST_FIELD = 1 << 24  # Python's csv stops at 131,072 letters, which some RNAs exceed.
 
 
 class DataError(ValueError):
@@ -203,8 +196,7 @@ def read(config: DataConfig, *, regression: bool, binary: bool = False) -> Label
   digests = {}
   for path in dict.fromkeys(path for part in PARTS for path in paths[part]):
     name = path.name if path.name not in digests else str(path)
-    with path.open("rb") as file:
-      digests[name] = hashlib.file_digest(file, "sha256").hexdigest()
+    digests[name] = records.digest(str(path))
   return Labelled(**found, classes=classes, digests=digests, notes=tuple(notes))
 
 
@@ -231,28 +223,11 @@ def _columns(config: DataConfig) -> dict[str, Modality]:
 
 def _lines(path: epath.Path, config: DataConfig) -> Iterator[_Line]:
   """The examples of a file. Raises DataError where it cannot be read."""
-  suffix = epath.Path(str(path).removesuffix(".gz")).suffix.lower()
-  if suffix not in _DELIMITERS:
-    raise DataError(f"{path}: the name must end in .csv or .tsv (and .gz), which say what the file is")
-  csv.field_size_limit(_LONGEST_FIELD)
-  try:
-    with path.open("rb") as raw:
-      text = io.TextIOWrapper(gzip.open(raw) if path.suffix == ".gz" else raw, encoding="utf-8-sig", newline="")
-      table = csv.DictReader(text, delimiter=_DELIMITERS[suffix], strict=True)
-      header = list(table.fieldnames or ())
-      read_row = _lucaone_reader(path, header, config) if config.layout == "lucaone" else _csv_reader(config)
-      wanted = read_row.columns
-      if missing := [column for column in wanted if column not in header]:
-        raise DataError(
-            f"{path}, line 1: no column {missing[0]!r}; there are: {', '.join(header) or 'none'}. {read_row.remedy}"
-        )
-      for row in table:
-        where = f"{path}, line {table.line_num}"
-        if None in row or None in row.values():
-          raise DataError(f"{where}: not as many fields as the header's {len(header)}: mend or remove the line")
-        yield read_row(row, where, table.line_num)
-  except (OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error) as error:
-    raise DataError(f"{path} cannot be read: {error or type(error).__name__}") from error
+  with table_files.open_table(str(path), DataError) as table:
+    read_row = _lucaone_reader(path, table.header, config) if config.layout == "lucaone" else _csv_reader(config)
+    table.require(read_row.columns, read_row.remedy)
+    for number, row in table:
+      yield read_row(row, f"{path}, line {number}", number)
 
 
 class _Reader:

@@ -33,12 +33,14 @@ class HeadConfig:
     pool: features of the "last" token (`<eos>`, which has seen all), or the "mean" over all letters.
     rank: of LoRA's changes.
     alpha: LoRA's changes are scaled by alpha / rank.
+    bias: whether a number is added to each output; without, transformers' Llama can hold the head.
   """
 
   mode: str = "full"
   pool: str = "last"
   rank: int = 8
   alpha: float = 16.0
+  bias: bool = True
 
   def __post_init__(self):
     if self.mode not in MODES:
@@ -59,14 +61,14 @@ def init_trained(config: HeadConfig, params: dict, n_outputs: int, seed: int) ->
     seed: of the head's and of LoRA's random numbers.
 
   Returns:
-    `head` (`weight` fp32 [d, n_outputs], `bias` fp32 [n_outputs]), and by mode `decoder` (the parameters) or
-    `adapters` (for each layer and matrix `a` fp32 [in, rank], random, and `b` fp32 [rank, out], zero: together they
-    change nothing yet).
+    `head` (`weight` fp32 [d, n_outputs], `bias` fp32 [n_outputs] if it has one), and by mode `decoder` (the
+    parameters) or `adapters` (for each layer and matrix `a` fp32 [in, rank], random, and `b` fp32 [rank, out], zero:
+    together they change nothing yet).
   """
   rng = np.random.default_rng(seed)
   d = params["final_norm"].shape[0]
   weight = rng.normal(0, 0.02, (d, n_outputs)).astype(np.float32)
-  trained = {"head": {"weight": weight, "bias": np.zeros(n_outputs, np.float32)}}
+  trained = {"head": {"weight": weight} | ({"bias": np.zeros(n_outputs, np.float32)} if config.bias else {})}
   if config.mode == "full":
     trained["decoder"] = params
   elif config.mode == "lora":
@@ -131,13 +133,13 @@ def pool_features(config: HeadConfig, features: Callable, params: dict, tokens_b
 
 def outputs(head: dict, pooled_bd: jax.Array) -> jax.Array:
   """The head's outputs, fp32 [b, n_outputs]."""
-  return jnp.matmul(pooled_bd, head["weight"], precision="highest") + head["bias"][None]
+  return jnp.matmul(pooled_bd, head["weight"], precision="highest") + head.get("bias", jnp.zeros(1))[None]
 
 
 def fold(head: dict, mean_d: np.ndarray, scale_d: np.ndarray) -> dict:
-  """The head for pooled features, of one that was trained on `(features - mean) / scale`."""
+  """The head for pooled features, of one that was trained on `(features - mean) / scale`; without a bias mean is 0."""
   weight = np.asarray(head["weight"]) / scale_d[:, None]
-  return {"weight": weight, "bias": np.asarray(head["bias"]) - mean_d @ weight}
+  return {"weight": weight} | ({"bias": np.asarray(head["bias"]) - mean_d @ weight} if "bias" in head else {})
 
 
 def make_forward(config: HeadConfig, features: Callable) -> Callable:

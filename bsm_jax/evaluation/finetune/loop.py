@@ -237,7 +237,7 @@ def predict(program: Program, trained: dict, params: dict, examples: Prepared) -
   inputs = examples.inputs
   if program.head.mode == "probe":
     head = jax.device_get(trained["head"])
-    return program.objective.scores(inputs @ head["weight"] + head["bias"])
+    return program.objective.scores(inputs @ head["weight"] + head.get("bias", 0.0))
   trained = jax.device_put(trained, sharding.replicated(program.model.mesh))
   run = lambda tokens: program.forward(trained, _frozen(program, params), tokens)
   return program.objective.scores(_run_over(program, inputs, run, program.objective.n_outputs))
@@ -248,12 +248,14 @@ def _frozen(program: Program, params: dict) -> dict:
   return params if program.head.mode == "lora" else {}
 
 
-def _standardized(train: Prepared, dev: Prepared) -> tuple[Prepared, Prepared, tuple[np.ndarray, np.ndarray]]:
-  """Features less the training data's mean, by its deviation; and these two, [d].
+def _standardized(
+    train: Prepared, dev: Prepared, centred: bool
+) -> tuple[Prepared, Prepared, tuple[np.ndarray, np.ndarray]]:
+  """Features less the training data's mean (if `centred`, else 0), by its deviation; and these two, [d].
 
   A trained model's features differ in scale by orders of magnitude, and a head learns from the smallest last.
   """
-  mean_d, scale_d = train.inputs.mean(0), np.maximum(train.inputs.std(0), 1e-6)
+  mean_d, scale_d = train.inputs.mean(0) * np.float32(centred), np.maximum(train.inputs.std(0), 1e-6)
   made = [Prepared((part.inputs - mean_d) / scale_d, part.labels) for part in (train, dev)]
   return *made, (mean_d, scale_d)
 
@@ -278,7 +280,7 @@ def fit(
   config, objective, model = program.config, program.objective, program.model
   probe = program.head.mode == "probe"
   if probe:
-    train, dev, statistics = _standardized(train, dev)
+    train, dev, statistics = _standardized(train, dev, program.head.bias)
   weights, targets = objective.example_weights(train.labels), objective.targets(train.labels)
   trained = head_lib.init_trained(program.head, params, objective.n_outputs, seed)
   state = program.init(jax.device_put(trained, sharding.replicated(model.mesh)))

@@ -31,7 +31,7 @@ class Objective:
     loss: "bce" (two classes, one output: the log-odds of class 1), "cce" (an output a class) or "mse".
     n_outputs: of the head.
     class_weights: by which the losses of a class's examples are multiplied; empty: by 1.
-    mean, scale: of the training labels; the head learns numbers with mean 0 and deviation 1.
+    mean, scale: of the training labels; the head learns numbers with mean 0 (or what it is) and deviation 1.
   """
 
   loss: str
@@ -74,10 +74,12 @@ class Objective:
     return {name: self.metric(name, labels, scores) for name in METRICS[self.loss]}
 
 
-def make_objective(loss: str, metric: str, class_weights: str, labels: np.ndarray, n_classes: int) -> Objective:
+def make_objective(
+    loss: str, metric: str, class_weights: str, labels: np.ndarray, n_classes: int, *, centred: bool = True
+) -> Objective:
   """Args: of `LOSSES`; the metric that chooses the best parameters; "none", "balanced" (each class has the same weight
   in all: examples / (classes * examples of the class)) or numbers separated by commas; the training labels; and how
-  many classes there are (0 for regression).
+  many classes there are (0 for regression); whether numbers are learned less their mean, which a head needs a bias for.
 
   Raises:
     ObjectiveError: they do not go together.
@@ -92,7 +94,7 @@ def make_objective(loss: str, metric: str, class_weights: str, labels: np.ndarra
     scale = float(labels.std())
     if scale == 0:
       raise ObjectiveError("all training labels are the same number: there is nothing to learn")
-    return Objective(loss, 1, mean=float(labels.mean()), scale=scale)
+    return Objective(loss, 1, mean=float(labels.mean()) if centred else 0.0, scale=scale)
   counts = np.bincount(labels, minlength=n_classes)
   if class_weights == "none":
     weights = ()

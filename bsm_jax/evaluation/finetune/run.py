@@ -25,7 +25,7 @@ from bsm_jax.evaluation import results as results_lib
 from bsm_jax.evaluation.finetune import baseline, loop, objective, summary
 from bsm_jax.evaluation.finetune import data as data_lib
 from bsm_jax.evaluation.finetune import head as head_lib
-from bsm_jax.tokenizer import Modality, TokenizerError
+from bsm_jax.tokenizer import Modality, TokenizerError, split_document, vocabulary_hash
 from bsm_jax.training.checkpoint import CheckpointError
 from bsm_jax.training.program import ConfigError
 
@@ -44,13 +44,15 @@ class _Task:
   data: data_lib.Labelled
   program: loop.Program
   finished: summary.Finished
+  checkpoint: dict
+  code: dict
 
 
 def _program(config: ConfigDict, model: inference.Model, data: data_lib.Labelled) -> loop.Program:
   goal = objective.make_objective(
-      config.loss, config.metric, config.class_weights, data.train.labels, len(data.classes)
+      config.loss, config.metric, config.class_weights, data.train.labels, len(data.classes), centred=config.head_bias
   )
-  head = head_lib.HeadConfig(config.mode, config.pool, config.lora.rank, config.lora.alpha)
+  head = head_lib.HeadConfig(config.mode, config.pool, config.lora.rank, config.lora.alpha, config.head_bias)
   settings = loop.LoopConfig(
       batch_size=config.batch_size, epochs=config.epochs, eval_every_steps=config.eval_every_steps,
       patience=config.patience, **config.optimizer.to_dict(),
@@ -66,12 +68,21 @@ def _random_params(model: inference.Model, seed: int) -> dict:
 
 
 def _save(task: _Task, arm: str, seed: int, fit: loop.Fit, params: dict) -> None:
-  """The head, and the decoder with what was trained of it, as flat names of one .npz file."""
+  """The head, and the decoder with what was trained of it, as flat names of one .npz file; and JSON about them."""
   decoder = head_lib.decoder_params(task.program.head, fit.trained, params)
   leaves = jax.tree.leaves_with_path({"head": fit.trained["head"], "decoder": decoder})
   named = {jax.tree_util.keystr(path, simple=True, separator="/"): np.asarray(leaf) for path, leaf in leaves}
+  kinds = [modality.name.lower() for modality, _ in split_document(task.data.train.tokens[0])]
+  model, goal, config = task.program.model, task.program.objective, task.config
+  about = {
+      "task": config.task, "version": config.version, "arm": arm, "seed": seed, "best_step": fit.best_step,
+      "loss": config.loss, "classes": task.data.classes, "scale": goal.scale, "mean": goal.mean, "mode": config.mode,
+      "pool": config.pool, "kinds": kinds, "max_length": config.data.max_length,
+      "context": model.context, "model": dataclasses.asdict(model.config), "checkpoint": task.checkpoint,
+      "vocabulary_hash": vocabulary_hash(), "code": task.code,
+  }  # fmt: skip
   with (task.finished.folder / arm / f"seed_{seed}.npz").open("wb") as file:
-    np.savez(file, **named)
+    np.savez(file, about=json.dumps(about), **named)
 
 
 def _run_arm(task: _Task, arm: str, model: inference.Model) -> list[dict]:
@@ -91,7 +102,7 @@ def _run_arm(task: _Task, arm: str, model: inference.Model) -> list[dict]:
       fit = loop.fit(program, params, prepared["train"], prepared["dev"], seed=seed, metric=config.metric, report=say)
       scores = loop.predict(program, fit.trained, params, prepared["test"])
       kept = {"seed": seed, "best_step": fit.best_step, "steps": fit.steps, "history": fit.history}
-      kept["scores"] = scores.tolist()
+      kept |= {"scores": scores.tolist(), "code": task.code}
       task.finished.write(arm, seed, kept)
       if config.save:
         _save(task, arm, seed, fit, params)
@@ -105,7 +116,7 @@ def _run_kmer(task: _Task) -> list[dict]:
     data, config = task.data, task.config
     k = {modality: config.kmer[modality.name.lower()] for modality in Modality}
     scores, about = baseline.scores(data.train, data.dev, data.test, task.program.objective, config.metric, k)
-    kept = {"seed": 0, "scores": scores.tolist(), **about}
+    kept = {"seed": 0, "scores": scores.tolist(), "code": task.code, **about}
     task.finished.write("kmer", 0, kept)
   return [kept]
 
@@ -126,6 +137,17 @@ def describe(data: data_lib.Labelled, max_length: int) -> str:
       f"truncated ({cut['policy']}): {shares}; {cut['letters_share']:.1%} of all letters",
       *data.notes,
   ])
+
+
+def _notes(config: ConfigDict, arms: Sequence[dict]) -> list[str]:
+  """What a reader of the table should know."""
+  notes = [f"Fine-tuned with mode={config.mode}, pool={config.pool}; the best on dev is tested, once a seed."]
+  if config.data.layout == "csv":
+    notes.append("Data from CSV files of one's own: the paper's figures are of LucaOne's files.")
+  commits = {str(of_seed["code"]["commit"]) for arm in arms for of_seed in arm["seeds"] if "code" in of_seed}
+  if len(commits) > 1:
+    notes.append(f"Its seeds were made by different commits of this code: {', '.join(sorted(commits))}.")
+  return notes
 
 
 def finetune(config: ConfigDict, model: inference.Model, out: str) -> dict:
@@ -155,11 +177,12 @@ def finetune(config: ConfigDict, model: inference.Model, out: str) -> dict:
   data = read_data(config)
   print(describe(data, config.data.max_length), flush=True)
   program = _program(config, model, data)
-  checkpoint = {"run": model.name, "step": model.step, "sha256": results_lib.params_digest(model.params)}
+  checkpoint = {"run": model.name, "step": model.step, "sha256": model.params_sha256}
   settings = json.loads(config.to_json_best_effort())
   about = {"settings": {k: v for k, v in settings.items() if k not in _FREE}, "data": data.digests,
            "checkpoint": checkpoint["sha256"], "dtype": model.config.dtype}  # fmt: skip
-  task = _Task(config, data, program, summary.Finished(out, about))
+  code = results_lib.about_code()
+  task = _Task(config, data, program, summary.Finished(out, about, code), checkpoint, code)
   sum_up = lambda seeds: summary.summarize(program.objective, data.test.labels, seeds, config.resamples)
   found = sum_up(_run_arm(task, "checkpoint", model))
   of_baselines = {}
@@ -168,7 +191,8 @@ def finetune(config: ConfigDict, model: inference.Model, out: str) -> dict:
   result = summary.make_result(
       task=config.task, version=config.version, found=found, baselines=of_baselines, counts=data.counts(),
       seeds=config.seeds, data=data.digests, truncation=data.truncation(config.data.max_length),
-      checkpoint=checkpoint, parameters=model_lib.count_params(model.params), settings=settings, notes=data.notes,
+      checkpoint=checkpoint, parameters=model_lib.count_params(model.params), code=code, settings=settings,
+      notes=[*data.notes, *_notes(config, [found, *of_baselines.values()])],
   )  # fmt: skip
   path = task.finished.write_result(result)
   print(f"{summary.table(result, config.metric, config.paper)}\n{path}")

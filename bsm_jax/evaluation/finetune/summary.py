@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from etils import epath
 
-import bsm_jax
 from bsm_jax.evaluation import metrics as metrics_lib
 from bsm_jax.evaluation import results as results_lib
 from bsm_jax.evaluation.finetune.objective import Objective
@@ -27,8 +26,8 @@ def _write(path: epath.Path, found: dict) -> None:
 class Finished:
   """The seeds that are done, each in a file of its own: an interrupted command goes on behind them."""
 
-  def __init__(self, folder: str, about: dict):
-    """Args: the output folder; everything that results depend on.
+  def __init__(self, folder: str, about: dict, code: dict):
+    """Args: the output folder; everything that results must agree in; `code` of a result, which may change.
 
     Raises:
       SummaryError: it holds results of something else.
@@ -38,10 +37,11 @@ class Finished:
     path = self.folder / "about.json"
     if path.exists():
       before = json.loads(path.read_text())
+      before.pop("code", None)
       if changed := [key for key in sorted({*before, *about}) if before.get(key) != about.get(key)]:
         raise SummaryError(f"{folder} holds results that were made with another {', '.join(changed)}: give another"
                            " --out, or remove it")  # fmt: skip
-    _write(path, about)
+    _write(path, about | {"code": code})
 
   def read(self, arm: str, seed: int) -> dict | None:
     """What `write` kept; None if there is nothing yet."""
@@ -98,7 +98,7 @@ def summarize(objective: Objective, labels: np.ndarray, seeds: Sequence[dict], r
 
 def make_result(
     *, task: str, version: str, found: dict, baselines: dict, counts: dict, seeds: Sequence[int], data: dict,
-    truncation: dict, checkpoint: dict, parameters: int, settings: dict, notes: Sequence[str],
+    truncation: dict, checkpoint: dict, parameters: int, code: dict, settings: dict, notes: Sequence[str],
 ) -> dict:  # fmt: skip
   """The result of a task with everything that it depends on.
 
@@ -112,13 +112,13 @@ def make_result(
     truncation: `policy` and `share`.
     checkpoint: `run`, `step`, `sha256`.
     parameters: of the decoder.
+    code: `version` and `commit`.
     settings: the config.
     notes: what a reader should know.
   """
   return {
       "task": task, "version": version, **found, "seed": list(seeds), "counts": counts, "data": data,
-      "truncation": truncation, "checkpoint": checkpoint, "parameters": parameters,
-      "code": {"version": bsm_jax.__version__, "commit": results_lib.commit()},
+      "truncation": truncation, "checkpoint": checkpoint, "parameters": parameters, "code": code,
       "baselines": baselines, "settings": settings, "notes": list(notes),
   }  # fmt: skip
 

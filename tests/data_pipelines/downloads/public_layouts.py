@@ -91,3 +91,15 @@ def add_parquet(server: Server, folder: str, names: tuple[str, ...], *, page: in
       link["Link"] = f'<https://huggingface.co{tree}&cursor={start + page}>; rel="next"'
     query = f"&cursor={start}" if start else ""
     server.add(tree + query, json.dumps(entries[start : start + page]), headers=link)
+
+
+def add_hub_files(server: Server, repository: str, names: tuple[str, ...]) -> None:
+  """Small tables of a Hub repository; .csv files are in Git LFS, as they are there beyond some size."""
+  server.add(f"/api/datasets/{repository}/revision/main", json.dumps({"id": repository, "sha": COMMIT}))
+  entries = []
+  for name in names:
+    content = name.encode()
+    large = {"lfs": {"oid": hashlib.sha256(content).hexdigest(), "size": len(content)}} if name.endswith(".csv") else {}
+    entries.append({"type": "file", "oid": "0" * 40, "size": len(content), "path": name} | large)
+    server.add(f"/datasets/{repository}/resolve/{COMMIT}/{name}", content)
+  server.add(f"/api/datasets/{repository}/tree/{COMMIT}?recursive=true", json.dumps(entries))
