@@ -12,6 +12,7 @@ import contextlib
 import dataclasses
 import json
 import logging
+import operator
 import os
 import signal
 import sys
@@ -100,6 +101,9 @@ def train(
   mesh = program_lib.make_mesh(config)
   if config.eval.batch_size % sharding.row_places(mesh):
     raise ConfigError(f"eval.batch_size {config.eval.batch_size} does not divide over mesh.data x mesh.fsdp devices")
+  for name in ("log_every_steps", "eval.every_steps", "checkpoint.every_steps"):
+    if (steps := operator.attrgetter(name)(config)) < 1:
+      raise ConfigError(f"{name} {steps} is no interval: give a number of steps, 1 or more")
   program = program_lib.make_program(config, mesh)
   model, plan, first_host = program.model, program.plan, jax.process_index() == 0
   settings = json.loads(config.to_json_best_effort())

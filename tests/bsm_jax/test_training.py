@@ -279,6 +279,15 @@ def test_a_run_without_rows_says_which_flag_is_missing(small_config, tmp_path):
     run(small_config, tmp_path)
 
 
+@pytest.mark.parametrize("name", ["log_every_steps", "eval.every_steps", "checkpoint.every_steps"])
+def test_an_interval_of_no_steps_is_refused_before_anything_is_written(small_config, rows_root, tmp_path, name):
+  small_config.data.root = str(rows_root)
+  small_config.update_from_flattened_dict({name: 0})
+  with pytest.raises(train.ConfigError, match=f"{name} 0 is no interval"):
+    train.train(small_config, str(tmp_path / "run"))
+  assert not (tmp_path / "run").exists()
+
+
 def test_a_typo_in_an_override_fails(rows_root, tmp_path):
   command = [
       sys.executable, "-m", "bsm_jax.train", "--config=configs/miniature.py", f"--workdir={tmp_path}",
