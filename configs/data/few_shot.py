@@ -1,0 +1,36 @@
+"""Rows of the miniature world of two genetic codes, each row of one organism: a row is a gene read after others.
+
+  python -m data_pipelines.miniature --world=two_codes --genes=1000 --out=RELEASE
+  python -m data_pipelines.build --config=configs/data/few_shot.py --config.release=RELEASE --out=DIR
+
+Whoever attends across the documents of a row (`configs/few_shot.py`) can see in the first ones which code holds.
+"""
+
+import ml_collections
+
+TAXA = {"code4": 90_000_007, "code21": 90_000_008}
+
+
+def get_config() -> ml_collections.ConfigDict:
+  config = ml_collections.ConfigDict()
+  config.release = ml_collections.config_dict.placeholder(str)
+  config.context = 256
+  config.seed = 0
+  config.sources = ({"kind": "assembly", "path": "{release}/GC[AF]_*"},)
+  config.documents = {
+      "transcripts": "one",
+      "strict": True,
+      "min_letters": 20,
+      "splits": {"valid": 0.05, "test": 0.0, "seed": 0},
+      "evaluation_sets": ({
+          "name": "central_dogma", "path": "{release}/central_dogma.tsv", "format": "tsv",
+          "columns": {"dna": "dna", "protein": "protein"},
+      },),
+  }  # fmt: skip
+  pairs = {"corpus": "refseq_pairs", "modalities": ("dna", "protein"), "views": 2}
+  config.row_sets = {
+      f"{organism}_{name}": pairs | {"taxa": (taxon,), "codons": codons}
+      for organism, taxon in TAXA.items()
+      for name, codons in (("w3_8", (3, 8)), ("w5_15", (5, 15)))
+  }
+  return config

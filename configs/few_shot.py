@@ -1,0 +1,35 @@
+"""A 1.8M model that reads a gene by the code that the genes before it show: in-context learning, on one CPU core.
+
+  python -m data_pipelines.miniature --world=two_codes --genes=1000 --out=RELEASE
+  python -m data_pipelines.build --config=configs/data/few_shot.py --config.release=RELEASE --out=CORPORA
+  python -m bsm_jax.train --config=configs/few_shot.py --config.data.root=CORPORA/rows --workdir=DIR
+"""
+
+from ml_collections import ConfigDict, config_dict
+
+from configs import arms, miniature
+
+_ORGANISMS = ("code4", "code21")
+
+
+def get_config(variations: str = "") -> ConfigDict:
+  config = miniature.get_config()
+  config.data.attend_across_documents = True
+  tokens_per_step = config.data.batch_size * config.data.context
+  config.rounds = ConfigDict()
+  for number, steps, windows, lr_end in ((1, 2000, {"w3_8": 1.0}, 1e-3), (2, 1000, {"w3_8": 2.0, "w5_15": 1.0}, 0.0)):
+    config.rounds[f"round{number}"] = {
+        "tokens": steps * tokens_per_step,
+        "weights": {f"{o}_{window}": weight for o in _ORGANISMS for window, weight in windows.items()},
+        "lr_start": 1e-3, "lr_end": lr_end, "warmup_tokens": 0.0,
+    }
+  config.rounds.round1.warmup_tokens = 20.0 * tokens_per_step
+  config.eval.row_sets = ConfigDict({f"{organism}_w3_8": 64 for organism in _ORGANISMS})
+  config.figures = ConfigDict({
+      "Held-out proteins, given their DNA and the pairs before": {
+          organism: f"valid/{organism}_w3_8/protein" for organism in _ORGANISMS
+      },
+  })
+  for of_round in config.rounds.values():
+    of_round.weights_file = config_dict.placeholder(str)
+  return arms.apply(config, variations)
