@@ -88,7 +88,7 @@ TASKS: dict[str, Task] = {
             "central_dogma_few_shot", "derived_central_dogma.tsv", "central_dogma_v1", _CENTRAL_DOGMA,
             {"group": "species"},
             ("The paper gives neither its prompt nor k: the layout is ours.",
-             "Genes stand there with their introns: where one falls into the codons that are shown, the label is wrong."),
+             "Genes stand there with their introns: where one falls into the shown codons, the label is wrong."),
         ),
         few_shot.FewShot(
             "two_codes_few_shot", "central_dogma.tsv", "whole_cds_v1",
