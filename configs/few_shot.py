@@ -14,21 +14,20 @@ _ORGANISMS = ("code4", "code21")
 
 def get_config(variations: str = "") -> ConfigDict:
   config = miniature.get_config()
-  config.model.n_layers = 5
   config.data.attend_across_documents = True
   tokens_per_step = config.data.batch_size * config.data.context
   config.rounds = ConfigDict()
-  for number, steps, lr_end in ((1, 3500, 1e-3), (2, 1000, 0.0)):
+  for number, steps, lr_end in ((1, 3000, 1e-3), (2, 1000, 0.0)):
     config.rounds[f"round{number}"] = {
         "tokens": steps * tokens_per_step,
-        "weights": {f"{organism}_w6": 1.0 for organism in _ORGANISMS},
+        "weights": {f"{organism}_w3": 1.0 for organism in _ORGANISMS},
         "lr_start": 1e-3, "lr_end": lr_end, "warmup_tokens": 0.0,
     }
   config.rounds.round1.warmup_tokens = 20.0 * tokens_per_step
-  config.eval.row_sets = ConfigDict({f"{organism}_w6": 64 for organism in _ORGANISMS})
+  config.eval.row_sets = ConfigDict({f"{organism}_w3": 64 for organism in _ORGANISMS})
   config.figures = ConfigDict({
       "Held-out proteins, given their DNA and the pairs before": {
-          organism: f"valid/{organism}_w6/protein" for organism in _ORGANISMS
+          organism: f"valid/{organism}_w3/protein" for organism in _ORGANISMS
       },
   })
   for of_round in config.rounds.values():

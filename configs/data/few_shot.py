@@ -29,6 +29,6 @@ def get_config() -> ml_collections.ConfigDict:
   }  # fmt: skip
   # Windows of one length, in which a model of this size learns to translate within a thousand steps: what it is to
   # learn here comes behind that.
-  pairs = {"corpus": "refseq_pairs", "modalities": ("dna", "protein"), "codons": (6, 6), "views": 3}
-  config.row_sets = {f"{organism}_w6": pairs | {"taxa": (taxon,)} for organism, taxon in TAXA.items()}
+  pairs = {"corpus": "refseq_pairs", "modalities": ("dna", "protein"), "codons": (3, 3), "views": 3}
+  config.row_sets = {f"{organism}_w3": pairs | {"taxa": (taxon,)} for organism, taxon in TAXA.items()}
   return config

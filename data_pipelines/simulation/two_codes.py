@@ -28,7 +28,7 @@ SPECIES = tuple(
     )
 )  # fmt: skip
 # Share of codons: those that are read as one of two residues, and those that are always read as one of the two.
-_AMBIGUOUS, _OTHERS = 0.05, 0.08
+_AMBIGUOUS, _OTHERS = 0.08, 0.08
 LABELLED = {"dev": 100, "test": 250}  # genes of each organism that are in no genome
 
 
