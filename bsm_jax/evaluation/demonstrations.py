@@ -132,6 +132,7 @@ class Pair:
     kind: of the protein, "" where the file has none.
     label: 1 if the protein is the gene's.
     shown: codons and residues that the model sees.
+    is_asked: whether it is scored; else it may only be a demonstration.
   """
 
   gene: str
@@ -140,10 +141,11 @@ class Pair:
   kind: str
   label: int
   shown: tuple[str, str]
+  is_asked: bool = True
 
 
 def read_pairs(path: str, layout: Layout, columns: Mapping[str, str], seed: int) -> tuple[list[Pair], dict[str, int]]:
-  """The pairs of a file that can be told apart in what the layout shows of them.
+  """The pairs of a file, as the layout shows them.
 
   Args:
     path: CSV or TSV, by its name, plain or `.gz`.
@@ -153,15 +155,16 @@ def read_pairs(path: str, layout: Layout, columns: Mapping[str, str], seed: int)
     seed: of the split.
 
   Returns:
-    Pairs in the order of the file, and counts: `too_short` for what is shown; `same_as_true`, wrong pairs whose shown
-    part is that of the gene's true pair; `nothing_to_tell_from`, true pairs that are left without a wrong one.
+    Pairs in the order of the file, and counts: `too_short` for what is shown and `same_as_true`, wrong pairs
+    whose shown part is that of the gene's right pair, both left out; `only_shown`, right pairs that have no wrong one
+    then: they are not asked, but may be demonstrations.
 
   Raises:
     TaskError: the file cannot be read or lacks a column; a label is not 0 or 1, a split not dev or test, a letter
       outside the alphabet; a gene is in two groups or splits.
   """
   found: list[Pair] = []
-  counts = {"too_short": 0, "same_as_true": 0, "nothing_to_tell_from": 0}
+  counts = {"too_short": 0, "same_as_true": 0, "only_shown": 0}
   place: dict[str, tuple[str, str]] = {}
   for line, cells in _lines(path, columns):
     where = f"{path}, line {line} ({cells['id']})"
@@ -189,8 +192,8 @@ def read_pairs(path: str, layout: Layout, columns: Mapping[str, str], seed: int)
   apart = [pair for pair in found if pair.label or (pair.gene, pair.shown) not in true]
   counts["same_as_true"] = len(found) - len(apart)
   opposed = {pair.gene for pair in apart if not pair.label}
-  kept = [pair for pair in apart if not pair.label or pair.gene in opposed]
-  counts["nothing_to_tell_from"] = len(apart) - len(kept)
+  kept = [dataclasses.replace(pair, is_asked=pair.gene in opposed) for pair in apart]
+  counts["only_shown"] = sum(not pair.is_asked for pair in kept)
   return kept, counts
 
 

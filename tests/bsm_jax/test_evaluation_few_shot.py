@@ -153,13 +153,14 @@ def test_a_damaged_or_strange_file_is_told(tmp_path):
     read_pairs(str(tmp_path / "c.tsv"), SMALL, {}, 0)
 
 
-def test_pairs_that_differ_only_beyond_what_is_shown_are_left_out(tmp_path):
+def test_pairs_that_differ_only_beyond_what_is_shown_are_not_asked(tmp_path):
   rows = [("a", 1, "MKLAA"), ("a", 0, "MKLAC"), ("b", 1, "MKLAA"), ("b", 0, "MCLAA"), ("c", 1, "M"), ("c", 0, "MKKKK")]
   lines = [f"{gene}\tatgacgacgacgacg\t{protein}\t{label}" for gene, label, protein in rows]
   (tmp_path / "a.tsv").write_text("\n".join(["id\tdna\tprotein\tlabel", *lines]))
   found, counts = read_pairs(str(tmp_path / "a.tsv"), SMALL, {}, 0)
-  assert [(pair.gene, pair.label) for pair in found] == [("b", 1), ("b", 0), ("c", 0)]
-  assert counts == {"too_short": 1, "same_as_true": 1, "nothing_to_tell_from": 1}
+  asked = [("a", 1, False), ("b", 1, True), ("b", 0, True), ("c", 0, True)]
+  assert [(pair.gene, pair.label, pair.is_asked) for pair in found] == asked
+  assert counts == {"too_short": 1, "same_as_true": 1, "only_shown": 1}
 
 
 def test_genes_are_split_by_the_seed_where_the_file_does_not_say(tmp_path):

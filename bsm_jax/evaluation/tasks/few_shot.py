@@ -120,7 +120,7 @@ class FewShot:
     path = str(dms.locate(data_root, self.file))
     pairs, counts = demonstrations.read_pairs(path, layout, self.columns, settings.seed)
     split = {
-        name: demonstrations.sample([p for p in pairs if p.split == name], settings.limit, settings.seed)
+        name: demonstrations.sample([p for p in pairs if p.split == name and p.is_asked], settings.limit, settings.seed)
         for name in demonstrations.SPLITS
     }
     for name, chosen in split.items():
