@@ -6,10 +6,10 @@ transcripts, RNA editing, trans-splicing) are those of real releases. Three bact
 protein families: what is learned in one genome helps in the others.
 
   python -m data_pipelines.miniature --out=DIR [--seed=0] [--genes=250]
-  python -m data_pipelines.miniature --world=two_codes --genes=100 --out=DIR
+  python -m data_pipelines.miniature --world=two_codes --genes=1000 --out=DIR
 
-The world `two_codes` has organisms of two genetic codes, and `central_dogma.tsv`: labelled pairs of genes and proteins
-of other organisms, for few-shot evaluation (`simulation/two_codes.py`).
+The world `two_codes` has two organisms that differ in their genetic code only, and `central_dogma.tsv`: labelled pairs
+of a gene and a protein for few-shot evaluation (`simulation/two_codes.py`).
 
 The same seed and number of genes give the same bytes (with the same zlib). The release appears under its name only when
 it is complete.

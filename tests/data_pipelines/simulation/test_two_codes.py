@@ -25,8 +25,7 @@ def codons_of(cds: str) -> list[str]:
 
 def test_each_gene_is_read_by_its_organisms_code(simulated):
   assemblies, _ = simulated
-  codes = [assembly.transl_table for assembly in assemblies]
-  assert codes.count(4) == codes.count(21) == two_codes.GENOMES // 2
+  assert [assembly.transl_table for assembly in assemblies] == [4, 21]
   for assembly in assemblies:
     (contig,) = assembly.contigs
     assert len(contig.genes) == GENES
@@ -43,7 +42,7 @@ def test_a_wrong_protein_differs_from_the_right_one_where_the_codes_do(simulated
     assert (right.id, right.dna, right.label, wrong.label) == (wrong.id, wrong.dna, 1, 0)
     differs = [one != other for one, other in zip(right.protein, wrong.protein, strict=True)]
     assert differs == [codon in AMBIGUOUS for codon in codons_of(right.dna)]
-  assert {right.protein == wrong.protein for right, wrong in zip(pairs[::2], pairs[1::2])} == {False}
+    assert any(differs)
 
 
 def test_genes_of_the_labelled_pairs_stand_in_no_genome(simulated):
@@ -53,30 +52,29 @@ def test_genes_of_the_labelled_pairs_stand_in_no_genome(simulated):
   assert not [pair.id for pair in pairs if pair.dna[30:90].upper() in both_strands]
 
 
-def test_every_organism_that_is_held_out_has_labelled_genes_in_both_splits(simulated):
+def test_every_organism_has_labelled_genes_in_both_splits(simulated):
   _, pairs = simulated
   found = {(pair.group, pair.split) for pair in pairs}
-  held_out = two_codes.SPECIES[two_codes.GENOMES :]
-  assert found == {(species.name, split) for species in held_out for split in ("dev", "test")}
-  assert {species.transl_table for species in held_out} == {4, 21}
-  assert len({pair.id for pair in pairs}) == len(pairs) / 2 == len(held_out) * sum(two_codes.LABELLED.values())
+  assert found == {(species.name, split) for species in two_codes.SPECIES for split in ("dev", "test")}
+  assert len({pair.id for pair in pairs}) == len(pairs) / 2 == 2 * sum(two_codes.LABELLED.values())
 
 
-def test_codons_that_are_read_differently_are_as_frequent_in_every_organism_and_others_are_not():
-  usages = np.array([two_codes.codon_frequencies(np.random.default_rng(seed)) for seed in range(20)])
-  np.testing.assert_allclose(usages.sum(1), 1)
-  of_codon = dict(zip(sequences.CODONS, usages.T))
-  assert all(np.ptp(of_codon[codon]) < 1e-12 for codon in AMBIGUOUS)
-  assert of_codon["AAG"].std() > 0.3 * of_codon["AAG"].mean()
-  assert not [codon for codon in sequences.CODONS if genetic_code.is_stop(codon, 4) and of_codon[codon].any()]
+def test_codons_that_are_read_differently_are_as_frequent_in_both_organisms():
+  frequencies = {table: two_codes.codon_frequencies(table) for table in (4, 21)}
+  codons = np.array(sequences.CODONS)
+  for codon in AMBIGUOUS:
+    assert len({f[codons == codon].item() for f in frequencies.values()}) == 1
+  for table, of_codons in frequencies.items():
+    assert of_codons.sum() == pytest.approx(1)
+    assert not of_codons[[genetic_code.is_stop(codon, table) for codon in codons]].any()
 
 
 def test_a_release_holds_both_genomes_and_the_pairs_and_is_the_same_for_a_seed(tmp_path):
   first, second = (miniature.write_release(tmp_path / n, genes=30, world="two_codes") for n in ("a", "b"))
-  assert first.world == "two_codes" and len(first.assemblies) == two_codes.GENOMES
+  assert first.world == "two_codes" and [a["transl_table"] for a in first.assemblies] == [4, 21]
   with (first.path / miniature.LABELLED).open() as file:
     rows = list(csv.DictReader(file, delimiter="\t"))
-  assert len(rows) == 2 * two_codes.HELD_OUT * sum(two_codes.LABELLED.values())
+  assert len(rows) == 4 * sum(two_codes.LABELLED.values()) and {row["label"] for row in rows} == {"0", "1"}
   files = [p.relative_to(first.path) for p in sorted(first.path.rglob("*")) if p.is_file()]
   assert all((first.path / name).read_bytes() == (second.path / name).read_bytes() for name in files)
 
