@@ -27,6 +27,7 @@ setup(
   license_files=["LICENSE"],
   python_requires=">=3.11",
   packages=find_packages(include=["bsm_jax", "bsm_jax.*", "data_pipelines", "data_pipelines.*"]),
+  package_data={"bsm_jax.evaluation": ["layouts/*.yaml"]},
   install_requires=[
     # The model and its training.
     "jax>=0.10,<0.12",
@@ -51,6 +52,7 @@ setup(
     # Configuration, progress and figures.
     "absl-py>=2.1,<3",
     "ml_collections>=1.1,<2",
+    "pyyaml>=6,<7",
     "matplotlib>=3.9,<4",
     "tensorboardX>=2.6.2,<3",
     "tqdm>=4.66,<5",

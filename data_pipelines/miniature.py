@@ -6,11 +6,16 @@ transcripts, RNA editing, trans-splicing) are those of real releases. Three bact
 protein families: what is learned in one genome helps in the others.
 
   python -m data_pipelines.miniature --out=DIR [--seed=0] [--genes=250]
+  python -m data_pipelines.miniature --world=two_codes --genes=1000 --out=DIR
+
+The world `two_codes` has two organisms that differ in their genetic code only, and `central_dogma.tsv`: labelled pairs
+of a gene and a protein for few-shot evaluation (`simulation/two_codes.py`).
 
 The same seed and number of genes give the same bytes (with the same zlib). The release appears under its name only when
 it is complete.
 """
 
+import csv
 import dataclasses
 import json
 import os
@@ -21,11 +26,13 @@ from collections.abc import Mapping, Sequence
 from absl import app, flags
 
 from data_pipelines.errors import InputError
-from data_pipelines.simulation import ncbi_writer
+from data_pipelines.simulation import ncbi_writer, two_codes
 from data_pipelines.simulation.assembly import Assembly, extract
 from data_pipelines.simulation.species import MIN_GENES, simulate_assemblies
 
 VERSION = 1  # of what a seed gives: count up when the bytes change
+WORLDS = ("six_species", "two_codes")
+LABELLED = "central_dogma.tsv"
 
 # What a gene with this exception must be rejected as: the reason codes of the annotation readers.
 _TRAP_CODES = {
@@ -41,6 +48,7 @@ class Release:
 
   Attributes:
     path: its directory.
+    world: of `WORLDS`.
     seed, genes: what it was made with; `genes` counts a genome's coding genes, traps not among them.
     assemblies: for each one its directory, organism, taxid, transl_table, eukaryote, bases, coding_transcripts.
     traps: what must not become a training example: locus tag to the reason code for rejecting it.
@@ -48,6 +56,7 @@ class Release:
   """
 
   path: pathlib.Path
+  world: str
   seed: int
   genes: int
   assemblies: Sequence[Mapping]
@@ -84,23 +93,29 @@ def _find_special(assemblies: Sequence[Assembly]) -> tuple[dict[str, str], dict[
   return traps, oddities
 
 
-def write_release(out: str | os.PathLike, *, seed: int = 0, genes: int = 250) -> Release:
+def write_release(
+    out: str | os.PathLike, *, seed: int = 0, genes: int = 250, world: str = WORLDS[0]
+) -> Release:
   """Writes a release, unless the same one is there already.
 
   Args:
     out: directory to make; it may exist if it is empty or holds this very release.
     seed: for every random draw.
-    genes: coding genes in each of the six genomes, traps not counted.
+    genes: coding genes in each genome, traps not counted.
+    world: of `WORLDS`.
 
   Raises:
     InputError: `out` holds something else.
     ValueError: too few genes.
   """
   out = pathlib.Path(out)
-  parameters = {"version": VERSION, "seed": seed, "genes": genes}
+  parameters = {"version": VERSION, "seed": seed, "genes": genes} | ({} if world == WORLDS[0] else {"world": world})
   if out.is_dir() and any(out.iterdir()) or out.is_file():
     return _read_release(out, parameters)
-  assemblies = simulate_assemblies(seed, genes)
+  if world == "two_codes":
+    assemblies, pairs = two_codes.simulate(seed, genes)
+  else:
+    assemblies, pairs = simulate_assemblies(seed, genes), []
   out.parent.mkdir(parents=True, exist_ok=True)
   # Made beside its place and renamed when complete: a run that is killed leaves nothing under the release's name.
   unfinished = out.parent / f".{out.name}.unfinished-{os.getpid()}"
@@ -110,6 +125,8 @@ def write_release(out: str | os.PathLike, *, seed: int = 0, genes: int = 250) ->
     for assembly in assemblies:
       ncbi_writer.write_assembly(assembly, unfinished)
     (unfinished / "assembly_summary_refseq.txt").write_text("".join(ncbi_writer.assembly_summary(assemblies)))
+    if pairs:
+      _write_pairs(pairs, unfinished / LABELLED)
     traps, oddities = _find_special(assemblies)
     described = {
         **parameters, "assemblies": list(map(_describe, assemblies)), "traps": traps, "oddities": oddities
@@ -119,6 +136,13 @@ def write_release(out: str | os.PathLike, *, seed: int = 0, genes: int = 250) ->
   finally:
     shutil.rmtree(unfinished, ignore_errors=True)
   return _read_release(out, parameters)
+
+
+def _write_pairs(pairs: Sequence[two_codes.Pair], path: pathlib.Path) -> None:
+  with path.open("w", encoding="utf-8", newline="") as file:
+    table = csv.writer(file, delimiter="\t", lineterminator="\n")
+    table.writerow(two_codes.Pair._fields)
+    table.writerows(pairs)
 
 
 def _describe(assembly: Assembly) -> dict:
@@ -131,17 +155,20 @@ def _describe(assembly: Assembly) -> dict:
   }
 
 
-def _read_release(out: pathlib.Path, parameters: Mapping[str, int]) -> Release:
+def _read_release(out: pathlib.Path, parameters: Mapping[str, int | str]) -> Release:
   """The release in `out`, if it was made with these parameters."""
   remedy = "Give another --out, or remove this one"
   try:
     held = json.loads((out / "release.json").read_text())
   except (OSError, ValueError):
     raise InputError(out, "exists, is not empty and holds no release", remedy) from None
-  found = {key: held.get(key) for key in parameters} if isinstance(held, dict) else held
+  # A release of the six species does not name its world.
+  keys = parameters.keys() | ({"world"} & held.keys()) if isinstance(held, dict) else ()
+  found = {key: held.get(key) for key in sorted(keys)} if isinstance(held, dict) else held
   if found != parameters:
     raise InputError(out, f"holds another release: {found}, not {dict(parameters)}", remedy)
-  return Release(out, held["seed"], held["genes"], held["assemblies"], held["traps"], held["oddities"])
+  world = held.get("world", WORLDS[0])
+  return Release(out, world, held["seed"], held["genes"], held["assemblies"], held["traps"], held["oddities"])
 
 
 def main(argv: Sequence[str]) -> None:
@@ -152,7 +179,7 @@ def main(argv: Sequence[str]) -> None:
     raise app.UsageError(f"--genes={values.genes}: at least {MIN_GENES}")
   there = os.path.exists(os.path.join(values.out, "release.json"))
   try:
-    release = write_release(values.out, seed=values.seed, genes=values.genes)
+    release = write_release(values.out, seed=values.seed, genes=values.genes, world=values.world)
   except InputError as error:
     raise app.UsageError(str(error)) from None
   done = "already there" if there else "written"
@@ -162,12 +189,14 @@ def main(argv: Sequence[str]) -> None:
           f"{assembly['coding_transcripts']:>5} coding transcripts, genetic code {assembly['transl_table']}")
   print(f"  {len(release.traps)} coding features to reject; oddities to keep: "
         + ", ".join(f"{len(tags)} {kind}" for kind, tags in release.oddities.items()))
-  print("Next, build rows from it:\n  python -m data_pipelines.build --config=configs/data/miniature.py"
+  config = {"six_species": "miniature", "two_codes": "few_shot"}[release.world]
+  print(f"Next, build rows from it:\n  python -m data_pipelines.build --config=configs/data/{config}.py"
         f" --config.release={release.path} --out=DIR")
 
 
 if __name__ == "__main__":
   flags.DEFINE_string("out", None, "Directory to make.", required=True)
   flags.DEFINE_integer("seed", 0, "Seed of every random draw.")
-  flags.DEFINE_integer("genes", 250, "Coding genes in each of the six genomes.")
+  flags.DEFINE_integer("genes", 250, "Coding genes in each genome.")
+  flags.DEFINE_enum("world", WORLDS[0], WORLDS, "What is simulated.")
   app.run(main)

@@ -117,6 +117,15 @@ def test_every_folder_with_code_is_an_installed_package(metadata):
   assert set(metadata["packages"]) == {".".join(folder.relative_to(ROOT).parts) for folder in folders}
 
 
+def test_every_other_file_of_a_package_is_installed_with_it(metadata):
+  given = {
+    path for package, patterns in metadata["package_data"].items()
+    for pattern in patterns for path in ROOT.joinpath(*package.split(".")).glob(pattern)
+  }  # fmt: skip
+  there = {path for package in INSTALLED for path in (ROOT / package).rglob("*") if path.is_file()}
+  assert {path for path in there if path.suffix not in (".py", ".pyc")} == given
+
+
 def test_every_imported_library_is_declared(metadata):
   requirements = [*metadata["install_requires"], *(r for extra in metadata["extras_require"].values() for r in extra)]
   declared = {canonicalize_name(Requirement(r).name) for r in requirements}

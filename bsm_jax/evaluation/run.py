@@ -122,8 +122,10 @@ def run(model: Model, tasks: Sequence[Task], data_root: str, out: str, settings:
       say(f"{task.name}: {'no data' if isinstance(error, RunError) else 'FAILED'}: {error}")
       continue
     path = results.write(found, epath.Path(out) / label)
+    if draw := getattr(task, "draw", None):
+      draw(found, path.parent)
     shown = [f"{name} {value:.4f}" for name, value in found.metrics.items() if "/" not in name]
-    say(f"{task.name}: {', '.join(shown)}  ({found.truncation['share']:.1%} beyond the context)  {path}")
+    say(f"{task.name}: {', '.join(shown)}  ({found.truncation['share']:.1%} truncated)  {path}")
   return failed
 
 

@@ -10,10 +10,10 @@
 from bsm_jax.inference.documents import Document, InputError, encode
 from bsm_jax.inference.embedding import embeddings
 from bsm_jax.inference.generation import Sample, Settings, sample
-from bsm_jax.inference.likelihood import Likelihood, likelihoods
+from bsm_jax.inference.likelihood import Likelihood, likelihoods, likelihoods_behind
 from bsm_jax.inference.loaded import Model, load
 
 __all__ = [
     "Document", "InputError", "Likelihood", "Model", "Sample", "Settings", "embeddings", "encode", "likelihoods",
-    "load", "sample",
+    "likelihoods_behind", "load", "sample",
 ]  # fmt: skip

@@ -41,13 +41,15 @@ class Likelihood:
     return self.total / known if known else float("nan")
 
 
-def _score(model: Model) -> Callable[[np.ndarray], np.ndarray]:
-  """Batches uint8 [b, s] to the log-probability of each next token, fp32 [b, s]."""
-  if "score" not in model.compiled:
+def _score(model: Model, *, across: bool = False) -> Callable[[np.ndarray], np.ndarray]:
+  """Batches uint8 [b, s] to the log-probability of each next token, fp32 [b, s]; `across` documents if asked for."""
+  name = "score_across_documents" if across else "score"
+  if name not in model.compiled:
     apply = model_lib.make_apply(model.config, model.ops)
-    score = lambda params, tokens_bs: -step_lib.token_losses(apply, params, tokens_bs)[0]
-    model.compiled["score"] = jax.jit(score, out_shardings=model.by_row)
-  return lambda tokens: np.asarray(model.compiled["score"](model.params, jax.device_put(tokens, model.by_row)))
+    losses = functools.partial(step_lib.token_losses, apply, attend_across_documents=across)
+    score = lambda params, tokens_bs: -losses(params, tokens_bs)[0]
+    model.compiled[name] = jax.jit(score, out_shardings=model.by_row)
+  return lambda tokens: np.asarray(model.compiled[name](model.params, jax.device_put(tokens, model.by_row)))
 
 
 def likelihoods(
@@ -107,4 +109,57 @@ def _of_letters(model: Model, documents: list[Encoded], *, names, cut, progress,
       unknown = window.tokens[window.at] == tokenizer.UNK
       found[number][window.letters] = np.where(unknown, np.nan, scores_s[window.at - 1])
     progress(sum(len(rows[row].window.at) for row in batch.rows))
+  return found
+
+
+def likelihoods_behind(
+    model: Model,
+    rows: Sequence[Sequence[Document]],
+    *,
+    lenient: bool = False,
+    max_tokens_per_batch: int | None = None,
+    names: Sequence[str] = (),
+    progress: Callable[[int], object] = lambda letters: None,
+) -> list[Likelihood]:
+  """Log-likelihoods of the last document of each row, the model looking back on all the documents before it.
+
+  The result of a row does not depend on what else is asked in the same call.
+
+  Args:
+    model: trained with `data.attend_across_documents`.
+    rows: documents as they would be packed in training, each `<bos> … <eos>`; one document or more.
+    lenient, max_tokens_per_batch, progress: see `likelihoods`.
+    names: of the rows, for error messages.
+
+  Raises:
+    InputError: the model was trained inside documents only; a row exceeds the context, or is empty.
+    InputError, TokenizerError: see `documents.encode`.
+  """
+  if not model.attend_across_documents:
+    raise InputError(f"{model.name or 'the model'} was trained to attend inside documents: ask `likelihoods`")
+  names = names or [f"row {number}" for number in range(1, len(rows) + 1)]
+  tokens, windows, last = [], [], []
+  for row, name in zip(rows, names, strict=True):
+    if not row:
+      raise InputError(f"{name}: no document in the row")
+    *before, document = [documents_lib.encode(document, lenient=lenient, name=name) for document in row]
+    window, = documents_lib.windows(document, model.context, cut=False, name=name)
+    tokens.append(np.concatenate([*map(tokenizer.join_document, before), window.tokens]))
+    windows.append(window)
+    last.append(document)
+    if len(tokens[-1]) > model.context:
+      raise InputError(
+          f"{name}: {len(row)} documents of {len(tokens[-1])} tokens in all exceed the model's context of"
+          f" {model.context}: leave some out"
+      )
+  score = _score(model, across=True)
+  found: list[Likelihood | None] = [None] * len(rows)
+  lengths = batches_lib.bucket_lengths(model.context)
+  for batch in batches_lib.batches(tokens, lengths, max_tokens_per_batch or model.tokens_per_batch, model.places):
+    for scores_s, row in zip(score(batch.tokens), batch.rows):
+      window = windows[row]
+      behind = len(tokens[row]) - len(window.tokens)
+      letters = np.where(window.tokens[window.at] == tokenizer.UNK, np.nan, scores_s[behind + window.at - 1])
+      found[row] = Likelihood(documents_lib.split(letters.astype(np.float32), last[row]))
+    progress(sum(len(windows[row].at) for row in batch.rows))
   return found

@@ -41,7 +41,7 @@ def get_config() -> ml_collections.ConfigDict:
       "gene_related_w10_30": {"corpus": "gene_related", "codons": (10, 30)},
       "web_interleaved": {"corpus": "web_interleaved"},
   })
-  # For `configs/ablation.py`: either order from the start; whole genes cut into pieces of the context's length, whatever
+  # For `configs/ablation.py`: either order from the start; whole genes cut into pieces as long as the context, whatever
   # the pieces hold.
   dna_protein = {"corpus": "refseq_pairs", "modalities": ("dna", "protein")}
   for name, codons in (("w3_8", (3, 8)), ("w5_15", (5, 15)), ("w10_30", (10, 30))):

@@ -87,7 +87,7 @@ TREE = {
 BIRTHS = {"root": 0.45, "bacteria": 0.35, "eukaryotes": 0.35} | {species.name: 0.1 for species in SPECIES}
 
 
-class _Labels:
+class Labels:
   """Numbers off a genome's genes, transcripts and proteins."""
 
   def __init__(self, species: Species):
@@ -191,7 +191,7 @@ def _rna_loci(rng: np.random.Generator, species: Species, background: Background
   return loci
 
 
-def _lay_out(
+def lay_out(
     rng: np.random.Generator, loci: Sequence[Locus], background: BackgroundDna, *, gap: int, rotate: bool = False,
     flush: bool = False,
 ) -> tuple[str, list[Gene]]:
@@ -250,10 +250,10 @@ def _moved(gene: Gene, place: Callable[[Part], Part]) -> Gene:
 
 def _assembly(rng: np.random.Generator, species: Species, proteins: list[Protein], ribosomal: str) -> Assembly:
   background = BackgroundDna(rng, species.gc)
-  contigs, labels = [], _Labels(species)
+  contigs, labels = [], Labels(species)
 
   def add(accession: str, loci: Sequence[Locus], gap: int, *, circular=False, chromosome="", seq_type="chromosome"):
-    sequence, genes = _lay_out(
+    sequence, genes = lay_out(
         rng, loci, background, gap=gap, rotate=circular and species.over_origin, flush=seq_type != "chromosome"
     )
     if species.eukaryote:

@@ -34,7 +34,10 @@ class Settings:
 
 
 class Task(Protocol):
-  """Attributes: `name`; `version` of the protocol; `kind`, its family; `published`, where the data are to be had."""
+  """Attributes: `name`; `version` of the protocol; `kind`, its family; `published`, where the data are to be had.
+
+  A task may also have `draw(result, folder)`, which draws what it found.
+  """
 
   name: str
   version: str
