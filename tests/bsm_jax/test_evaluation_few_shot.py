@@ -138,7 +138,7 @@ def test_a_column_that_is_not_there_is_told_with_those_that_are(tmp_path):
   path = write_table(tmp_path / "a.tsv")
   with pytest.raises(TaskError, match=r"a.tsv, line 1: no column 'species'; there are: id, group, split"):
     read_pairs(path, SMALL, {"group": "species"}, 0)
-  with pytest.raises(TaskError, match=r"has no column right"):
+  with pytest.raises(TaskError, match=r"no column 'right'"):
     read_pairs(path, SMALL, {"label": "right"}, 0)
 
 
