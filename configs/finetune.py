@@ -27,7 +27,7 @@ def get_config() -> ConfigDict:
   config.metric = "accuracy"  # Chooses the best parameters on the development data.
   config.class_weights = "none"  # none | balanced | a number for each class, separated by commas
 
-  config.mode = "full"  # full | probe | lora
+  config.mode = "full"  # full | probe (a linear head by L-BFGS; no optimizer, batches or epochs) | lora
   config.beyond_context = False  # Whether max_length may exceed the tokens that the model was trained on at a time.
   config.pool = "last"  # last: features of <eos> | mean: over all letters
   config.head_bias = True  # False: a head without, which `bsm_jax.torch_export --classifier` can write (pool=last).

@@ -10,7 +10,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from bsm_jax.evaluation.finetune import data as data_lib
-from bsm_jax.evaluation.finetune import loop, run
+from bsm_jax.evaluation.finetune import run
 from bsm_jax.export import check, classifier
 from bsm_jax.export.classifier import ClassifierError
 from configs import finetune
@@ -132,13 +132,6 @@ def test_a_folder_that_computes_something_else_is_not_left_behind(exported, tmp_
     export(exported[0], tmp_path / "hf")
   assert list(tmp_path.iterdir()) == []
 
-
-def test_without_a_bias_the_head_is_scaled_but_not_centred():
-  x = np.random.default_rng(0).normal(5, 2, (8, 4)).astype(np.float32)
-  part = loop.Prepared(x, np.zeros(8))
-  scaled, _, (mean, scale) = loop._standardized(part, part, False)
-  assert not mean.any()
-  np.testing.assert_allclose(scaled.inputs * scale, x, rtol=1e-6)
 
 
 def test_documents_of_the_check_hold_pairs():

@@ -10,7 +10,7 @@ import pytest
 
 from bsm_jax import tokenizer
 from bsm_jax.evaluation import metrics, results, suites
-from bsm_jax.evaluation.finetune import baseline, loop, objective, run
+from bsm_jax.evaluation.finetune import baseline, linear, loop, objective, run
 from bsm_jax.evaluation.finetune.data import Part
 from bsm_jax.evaluation.finetune.head import HeadConfig
 from bsm_jax.evaluation.finetune.loop import LoopConfig
@@ -73,10 +73,9 @@ def test_full_fine_tuning_learns_a_motif_and_leaves_the_checkpoint_as_it_was():
   assert all(jax.tree.leaves(moved))
 
 
-@pytest.mark.parametrize("mode", ["probe", "lora"])
-def test_frozen_parameters_do_not_change_and_have_no_optimizer_state(mode):
+def test_frozen_parameters_do_not_change_and_have_no_optimizer_state():
   before = jax.device_get(random_model().params)
-  of_program = program(mode)
+  of_program = program("lora")
   found = fit(of_program)
   jax.tree.map(np.testing.assert_array_equal, before, jax.device_get(random_model().params))
   assert "decoder" not in found.trained
@@ -87,7 +86,7 @@ def test_frozen_parameters_do_not_change_and_have_no_optimizer_state(mode):
 
 
 def test_a_run_is_repeated_by_its_seed_and_another_seed_is_another_run():
-  first, again, other = (fit(program("probe"), seed).trained["head"]["weight"] for seed in (0, 0, 1))
+  first, again, other = (fit(program(epochs=1), seed).trained["head"]["weight"] for seed in (0, 0, 1))
   np.testing.assert_array_equal(first, again)
   assert (first != other).any()
 
@@ -118,29 +117,77 @@ class Told:
 
 def test_early_stopping_keeps_the_best_and_of_equals_the_first(monkeypatch):
   Told(monkeypatch, [0.5, 0.7, 0.7, 0.6, 0.9])
-  found = fit(program("probe", patience=2, epochs=6))
+  found = fit(program(patience=2, epochs=6))
   assert (found.best_step, found.steps) == (8, 16)
   Told(monkeypatch, [0.5, 0.7])
   np.testing.assert_array_equal(found.trained["head"]["weight"],
-                                fit(program("probe", patience=0, epochs=2)).trained["head"]["weight"])  # fmt: skip
+                                fit(program(patience=0, epochs=2)).trained["head"]["weight"])  # fmt: skip
 
 
 def test_an_undefined_metric_is_worse_than_any_number(monkeypatch):
   Told(monkeypatch, [float("nan"), -0.5, float("nan")])
-  assert fit(program("probe", epochs=3)).best_step == 8
+  assert fit(program(epochs=3)).best_step == 8
 
 
 def test_evaluations_may_come_between_epochs_and_the_last_step_has_one():
-  assert [e["step"] for e in fit(program("probe", eval_every_steps=3, epochs=2)).history] == [3, 6, 8]
+  assert [e["step"] for e in fit(program(eval_every_steps=3, epochs=2)).history] == [3, 6, 8]
 
 
 def test_a_loss_that_is_not_finite_ends_the_run_with_a_remedy():
-  of_program = program("probe")
-  params = random_model().params
-  broken = loop.prepare(of_program, params, motifs(32, 0))
-  broken.inputs[5] = np.nan
+  of_program, params = program(), random_model().params
+  broken = params | {"final_norm": params["final_norm"] * np.nan}
+  train = loop.prepare(of_program, broken, motifs(32, 0))
   with pytest.raises(loop.FinetuneError, match="by step 4: lower optimizer.learning_rate"):
-    loop.fit(of_program, params, broken, broken, seed=0, metric="accuracy")
+    loop.fit(of_program, broken, train, train, seed=0, metric="accuracy")
+  probe = program("probe")
+  train = loop.prepare(probe, broken, motifs(32, 0))
+  with pytest.raises(loop.FinetuneError, match="features are not finite"):
+    loop.fit(probe, broken, train, train, seed=0, metric="accuracy")
+
+
+# --- probes
+
+
+def test_a_probe_leaves_the_checkpoint_as_it_was_and_its_head_does_not_depend_on_a_seed():
+  before = jax.device_get(random_model().params)
+  first, other = (fit(program("probe"), seed) for seed in (0, 1))
+  jax.tree.map(np.testing.assert_array_equal, before, jax.device_get(random_model().params))
+  assert set(first.trained) == {"head"}
+  jax.tree.map(np.testing.assert_array_equal, first.trained, other.trained)
+  assert first.history[0]["loss"] < first.history[-1]["loss"] < np.log(2)  # Penalties rise.
+
+
+def test_a_probe_finds_what_features_hardly_vary_by():
+  rng = np.random.default_rng(0)
+  common, labels = rng.normal(size=300), rng.integers(0, 2, 300)
+  # The class is in the difference of two features that are all but equal, beside one of another scale.
+  features = np.stack([common, common + 0.05 * (labels - 0.5), 1e4 * rng.normal(size=300)], 1).astype(np.float32)
+  of_program = program("probe")
+  train, dev = (loop.Prepared(features[part], labels[part]) for part in (slice(200), slice(200, 300)))
+  found = loop.fit(of_program, {}, train, dev, seed=0, metric="auc")
+  assert metrics.auc(dev.labels, loop.predict(of_program, found.trained, {}, dev)) > 0.99
+
+
+@pytest.mark.parametrize(("loss", "bias"), [("bce", True), ("bce", False), ("cce", True), ("mse", False)])
+def test_a_linear_model_is_at_the_least_of_its_loss_and_penalty(loss, bias):
+  rng = np.random.default_rng(0)
+  features = rng.normal(size=(60, 3))
+  labels = (features @ [1.0, -1.0, 0.0] + rng.normal(size=60) > 0).astype(int) + (features[:, 2] > 1) * (loss == "cce")
+  goal = objective.Objective(loss, 3 if loss == "cce" else 1, (1.0, 2.0, 3.0) if loss == "cce" else ())
+  metric = "spearman" if loss == "mse" else "accuracy"
+  found = linear.fit(features, features, (labels, labels), goal, metric, bias=bias)
+
+  def value(weight, constant):
+    losses = np.asarray(goal.losses(np.float32(features @ weight + constant), goal.targets(labels)), np.float64)
+    penalty = found.best["penalty"] / 2 * (weight**2).sum()
+    return (losses * goal.example_weights(labels)).mean() + penalty
+
+  least = value(found.weight, found.bias)
+  assert value(found.weight, 0 * found.bias) >= least - 1e-6
+  for _ in range(20):
+    moved = found.weight + 0.1 * rng.normal(size=found.weight.shape)
+    assert value(moved, found.bias + bias * 0.1 * rng.normal(size=found.bias.shape)) > least
+  assert bias or not found.bias.any()
 
 
 def test_the_learning_rate_warms_up_and_falls_to_its_share():
@@ -202,7 +249,7 @@ def test_the_kmer_baseline_learns_the_motif_with_any_loss(loss, metric):
   train, dev, test = motifs(32, 0), motifs(16, 1), motifs(24, 2)
   goal = objective.make_objective(loss, metric, "none", train.labels, 2)
   found, about = baseline.scores(train, dev, test, goal, metric, {m: 1 for m in Modality})
-  assert goal.metric(metric, test.labels, found) > 0.8 and about["penalty"] in baseline.PENALTIES
+  assert goal.metric(metric, test.labels, found) > 0.8 and about["penalty"] in linear.PENALTIES
 
 
 @pytest.fixture

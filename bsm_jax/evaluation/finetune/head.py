@@ -1,7 +1,7 @@
 """A head on the decoder's features, and which parameters of both are trained: pure functions of parameter trees.
 
   full   all parameters, as the paper
-  probe  the head alone; the decoder's features never change, so they are computed once
+  probe  the head alone, by `linear.py`; the decoder's features never change, so they are computed once
   lora   the head and low-rank changes of the decoder's matrices (arXiv 2106.09685), added to them at the end
 """
 
@@ -143,17 +143,15 @@ def fold(head: dict, mean_d: np.ndarray, scale_d: np.ndarray) -> dict:
 
 
 def make_forward(config: HeadConfig, features: Callable) -> Callable:
-  """`forward(trained, frozen, inputs) -> outputs`; inputs are tokens [b, s], or for a probe what `pool` made of them.
+  """`forward(trained, frozen, tokens_bs) -> outputs`.
 
   Args:
     config: see `HeadConfig`.
     features: `bsm_jax.model.make_features`.
   """
 
-  def forward(trained, frozen, inputs):
-    if config.mode != "probe":
-      params = decoder_params(config, trained, frozen)
-      inputs = pool_features(config, features, params, inputs)
-    return outputs(trained["head"], inputs)
+  def forward(trained, frozen, tokens_bs):
+    params = decoder_params(config, trained, frozen)
+    return outputs(trained["head"], pool_features(config, features, params, tokens_bs))
 
   return forward

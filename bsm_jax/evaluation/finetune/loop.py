@@ -1,4 +1,4 @@
-"""Training of a head (and decoder) on labelled documents: the jitted step, its batches, early stopping."""
+"""Training of a head and decoder on labelled documents: the jitted step, its batches, early stopping; and the probe."""
 
 import dataclasses
 import math
@@ -13,6 +13,7 @@ import optax
 from bsm_jax import model as model_lib
 from bsm_jax import sharding, tokenizer
 from bsm_jax.evaluation.finetune import head as head_lib
+from bsm_jax.evaluation.finetune import linear
 from bsm_jax.evaluation.finetune import objective as objective_lib
 from bsm_jax.evaluation.finetune.data import Part
 from bsm_jax.inference import batches as batches_lib
@@ -66,9 +67,9 @@ class Fit:
   Attributes:
     trained: the parameters of the best evaluation, on the host; see `head.init_trained`.
     best_step: after which it was taken.
-    steps: in all.
+    steps: in all; none for a probe.
     history: for each evaluation `step`, `epoch`, `loss` (mean over the training examples since the one before) and
-      `dev`, the metric.
+      `dev`, the metric; for a probe `linear.Linear.tried`.
   """
 
   trained: dict
@@ -171,28 +172,21 @@ class Prepared(NamedTuple):
 
 
 def training_batches(
-    program: Program, inputs: Sequence[np.ndarray] | np.ndarray, rng: np.random.Generator
+    program: Program, documents: Sequence[np.ndarray], rng: np.random.Generator
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
   """One epoch: all examples once, in random order; documents meet others of like length.
 
   Args:
     program: see `make_program`.
-    inputs: documents, or features [n, d].
+    documents: their tokens.
     rng: draws the order.
 
   Yields:
-    int [k <= batch_size], which examples; and their inputs with rows of zeros (padding) up to `program.rows`.
+    int [k <= batch_size], which examples; and uint8 [program.rows, length], padded behind and below.
   """
-  size, order = program.config.batch_size, rng.permutation(len(inputs))
-  if isinstance(inputs, np.ndarray):
-    for start in range(0, len(order), size):
-      members = order[start : start + size]
-      batch = np.zeros((program.rows, inputs.shape[1]), np.float32)
-      batch[: len(members)] = inputs[members]
-      yield members, batch
-    return
+  size, order = program.config.batch_size, rng.permutation(len(documents))
   lengths = program.lengths
-  length_of = np.searchsorted(lengths, [len(tokens) for tokens in inputs])
+  length_of = np.searchsorted(lengths, [len(tokens) for tokens in documents])
   batches, rest = [], []
   for number in range(len(lengths)):
     members = [row for row in order if length_of[row] == number]
@@ -204,7 +198,7 @@ def training_batches(
     members = np.array(batches[number])
     batch = np.full((program.rows, lengths[length_of[members].max()]), tokenizer.PAD, np.uint8)
     for row, of_row in enumerate(members):
-      batch[row, : len(inputs[of_row])] = inputs[of_row]
+      batch[row, : len(documents[of_row])] = documents[of_row]
     yield members, batch
 
 
@@ -248,16 +242,24 @@ def _frozen(program: Program, params: dict) -> dict:
   return params if program.head.mode == "lora" else {}
 
 
-def _standardized(
-    train: Prepared, dev: Prepared, centred: bool
-) -> tuple[Prepared, Prepared, tuple[np.ndarray, np.ndarray]]:
-  """Features less the training data's mean (if `centred`, else 0), by its deviation; and these two, [d].
+def _fit_probe(
+    program: Program, train: Prepared, dev: Prepared, metric: str, report: Callable[[dict], object]
+) -> Fit:
+  """The head of least loss; nothing of it is random.
 
-  A trained model's features differ in scale by orders of magnitude, and a head learns from the smallest last.
+  Features are standardized for it: a trained model's differ in scale by orders of magnitude.
   """
-  mean_d, scale_d = train.inputs.mean(0) * np.float32(centred), np.maximum(train.inputs.std(0), 1e-6)
-  made = [Prepared((part.inputs - mean_d) / scale_d, part.labels) for part in (train, dev)]
-  return *made, (mean_d, scale_d)
+  head = program.head
+  mean_d, scale_d = train.inputs.mean(0) * np.float32(head.bias), np.maximum(train.inputs.std(0), 1e-6)
+  if not (np.isfinite(train.inputs).all() and np.isfinite(dev.inputs).all()):
+    raise FinetuneError("the decoder's features are not finite: is the checkpoint sound?")
+  of_train, of_dev = ((part.inputs.astype(np.float64) - mean_d) / scale_d for part in (train, dev))
+  found = linear.fit(of_train, of_dev, (train.labels, dev.labels), program.objective, metric, bias=head.bias)
+  for tried in found.tried:
+    report(tried)
+  standardized = {"weight": found.weight} | ({"bias": found.bias} if head.bias else {})
+  folded = head_lib.fold(standardized, mean_d, scale_d)
+  return Fit({"head": jax.tree.map(np.float32, folded)}, 0, 0, found.tried)
 
 
 def fit(
@@ -270,17 +272,16 @@ def fit(
     program: see `make_program`.
     params: the decoder's; unchanged, whatever the mode.
     train, dev: the data; see `prepare`.
-    seed: of the head, of LoRA's changes and of the order of examples.
+    seed: of the head, of LoRA's changes and of the order of examples; a probe has no use for it.
     metric: of `Objective.metrics`, the greater the better; nan counts as worse than any number.
     report: called with each evaluation.
 
   Raises:
-    FinetuneError: the loss is not finite.
+    FinetuneError: the loss, or what a probe is trained on, is not finite.
   """
   config, objective, model = program.config, program.objective, program.model
-  probe = program.head.mode == "probe"
-  if probe:
-    train, dev, statistics = _standardized(train, dev, program.head.bias)
+  if program.head.mode == "probe":
+    return _fit_probe(program, train, dev, metric, report)
   weights, targets = objective.example_weights(train.labels), objective.targets(train.labels)
   trained = head_lib.init_trained(program.head, params, objective.n_outputs, seed)
   state = program.init(jax.device_put(trained, sharding.replicated(model.mesh)))
@@ -311,6 +312,4 @@ def fit(
       waited += 1
     if waited and waited >= config.patience > 0:
       break
-  if probe:
-    best = {"head": head_lib.fold(best["head"], *statistics)}
   return Fit(best, best_step, step, history)

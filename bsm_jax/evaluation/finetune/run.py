@@ -96,9 +96,9 @@ def _run_arm(task: _Task, arm: str, model: inference.Model) -> list[dict]:
       params = _random_params(model, seed) if untrained else model.params
       if prepared is None or untrained:
         prepared = {name: loop.prepare(program, params, getattr(data, name)) for name in data_lib.PARTS}
-      say = lambda e, seed=seed: print(
-          f"  {arm} seed {seed}: epoch {e['epoch']} step {e['step']} loss {e['loss']:.4f} dev {config.metric}"
-          f" {e['dev']:.4f}", flush=True)  # fmt: skip
+      say = lambda evaluation, seed=seed: print(
+          f"  {arm} seed {seed}: " + ", ".join(f"{name} {value:.4g}" for name, value in evaluation.items()), flush=True
+      )
       fit = loop.fit(program, params, prepared["train"], prepared["dev"], seed=seed, metric=config.metric, report=say)
       scores = loop.predict(program, fit.trained, params, prepared["test"])
       kept = {"seed": seed, "best_step": fit.best_step, "steps": fit.steps, "history": fit.history}
@@ -142,6 +142,8 @@ def describe(data: data_lib.Labelled, max_length: int) -> str:
 def _notes(config: ConfigDict, arms: Sequence[dict]) -> list[str]:
   """What a reader of the table should know."""
   notes = [f"Fine-tuned with mode={config.mode}, pool={config.pool}; the best on dev is tested, once a seed."]
+  if config.mode == "probe":
+    notes.append("A probe's head is a convex optimum: seeds differ in the untrained model's parameters only.")
   if config.data.layout == "csv":
     notes.append("Data from CSV files of one's own: the paper's figures are of LucaOne's files.")
   commits = {str(of_seed["code"]["commit"]) for arm in arms for of_seed in arm["seeds"] if "code" in of_seed}
