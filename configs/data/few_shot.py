@@ -8,25 +8,18 @@ Whoever attends across the documents of a row (`configs/few_shot.py`) can see in
 
 import ml_collections
 
+from configs.data import miniature
+
 TAXA = {"code4": 90_000_007, "code21": 90_000_008}
 
 
 def get_config() -> ml_collections.ConfigDict:
-  config = ml_collections.ConfigDict()
-  config.release = ml_collections.config_dict.placeholder(str)
-  config.context = 256
-  config.seed = 0
-  config.sources = ({"kind": "assembly", "path": "{release}/GC[AF]_*"},)
-  config.documents = {
-      "transcripts": "one",
-      "strict": True,
-      "min_letters": 20,
-      "splits": {"valid": 0.05, "test": 0.0, "seed": 0},
-      "evaluation_sets": ({
-          "name": "central_dogma", "path": "{release}/central_dogma.tsv", "format": "tsv",
-          "columns": {"dna": "dna", "protein": "protein"},
-      },),
-  }  # fmt: skip
+  config = miniature.get_config()
+  config.documents.splits.test = 0.0
+  config.documents.evaluation_sets = ({
+      "name": "central_dogma", "path": "{release}/central_dogma.tsv", "format": "tsv",
+      "columns": {"dna": "dna", "protein": "protein"},
+  },)  # fmt: skip
   # Windows of one length and few codons: a model of this size learns to translate them within some hundred steps, and
   # then what a row of fifteen pairs can teach. With windows of six codons, and fewer that the codes read differently,
   # it had not begun to after 2,400.
