@@ -5,11 +5,11 @@
   python -m bsm_jax.train --config=configs/few_shot.py --config.data.root=CORPORA/rows --workdir=RUN
   python -m bsm_jax.evaluation.run --checkpoint=RUN --tasks=two_codes_few_shot --data=RELEASE --out=OUT
 
-Expect, in some 15 minutes: held-out proteins fall to 0.28 bits per residue within 700 steps (0.24 is the price, to who
-does not know the code, of the codons that the two codes read differently), stay there, and from step 1,500 on fall to
-0.04, as the pairs before tell the code. Few-shot accuracy on 278 genes that are in no genome (one seed): 0.51 without
-demonstrations, 0.74 with one, 0.88 with two, 0.96 with four, 0.996 with eight; 0.55 to 0.62 with their proteins
-exchanged, whatever k.
+Expect, in some 20 minutes (22 on a core that other work shared): held-out proteins fall to 0.28 bits per residue within
+700 steps (0.24 is the price, to who does not know the code, of the codons that the two codes read differently), stay
+there, and from step 1,500 on fall to 0.04, as the pairs before tell the code. Few-shot accuracy on 278 genes that are
+in no genome (one seed): 0.51 without demonstrations, 0.74 with one, 0.88 with two, 0.96 with four, 0.996 with eight;
+0.55 to 0.62 with their proteins exchanged, whatever k.
 """
 
 from ml_collections import ConfigDict, config_dict
