@@ -115,7 +115,7 @@ def test_no_process_outlives_its_hosts(tmp_path):
       time.sleep(0.02)
   # Its lock goes with a worker; a killed one may take a moment.
   with held.open() as file:
-    for _ in range(500):
+    for _ in range(3000):
       with contextlib.suppress(BlockingIOError):
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         break

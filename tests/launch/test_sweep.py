@@ -224,7 +224,7 @@ def test_a_signal_reaches_the_run_in_progress_and_no_further_one_starts(tmp_path
   )
   command = [sys.executable, "-c", program, str(tmp_path / "training.py"), path, str(training)]
   with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
-    for _ in range(1000):
+    for _ in range(3000):
       if (training / first.id / "waiting").exists() or process.poll() is not None:
         break
       time.sleep(0.02)

@@ -38,7 +38,7 @@ def host(stand, tmp_path):
 
 def wait_for_the_end(host) -> str:
   """The state of the host once it is no longer `running`."""
-  for _ in range(400):
+  for _ in range(3000):
     if (state := host("state").strip()) != "host state: running":
       return state
     time.sleep(0.02)
@@ -48,7 +48,7 @@ def wait_for_the_end(host) -> str:
 def wait_for_training(tmp_path: pathlib.Path, times: int = 1) -> None:
   """Waits until so many trainings have said that they listen to signals."""
   log = tmp_path / "run/train.log"
-  for _ in range(400):
+  for _ in range(3000):
     if log.exists() and log.read_text().count("\ntraining\n") >= times:
       return
     time.sleep(0.02)
