@@ -14,6 +14,7 @@ STEPS = {"round1": 800, "round2a": 400, "round2b": 600, "round3": 1200}
 
 def get_config(variations: str = "") -> ConfigDict:
   config = small.get_config()
+  config.model.rope_theta = 1e5  # The paper's.
   tokens_per_step = config.data.batch_size * config.data.context
   names = [f"refseq_pairs_{order}_{w}" for order in ("dna_protein", "either") for w in WINDOWS.values()]
   config.rounds = ConfigDict()
