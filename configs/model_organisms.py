@@ -43,13 +43,13 @@ def get_config(variations: str = "") -> ConfigDict:
       "weights": {
           "single_dna": 2.5, "single_rna": 0.5, "single_protein": 0.5, "refseq_pairs_w10_60": 0.5, every_length: 8.0,
       },
-      "lr_start": 5e-4, "lr_end": 0.0, "warmup_tokens": 0.0,
+      "lr_start": 5e-4, "lr_end": 5e-4, "warmup_tokens": 0.0,
   }
   # What the earlier rounds neglect, at the end.
   config.rounds.round4 = {
       "tokens": 1000 * tokens_per_step,
       "weights": {"single_dna": 3.0, "single_rna": 1.0, "single_protein": 4.5, every_length: 3.0},
-      "lr_start": 3e-4, "lr_end": 0.0, "warmup_tokens": 0.0,
+      "lr_start": 5e-4, "lr_end": 0.0, "warmup_tokens": 0.0,
   }
 
   config.eval.every_steps = 500
