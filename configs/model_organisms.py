@@ -20,8 +20,8 @@ def get_config(variations: str = "") -> ConfigDict:
   config = miniature.get_config()
   config.model.n_layers = 5
   config.model.d_ff = 576
-  # The paper's base of 1e5 for rotary positions turns six of these heads' sixteen angles noticeably within 256 tokens;
-  # this turns ten, and where to look is learned sooner.
+  # The paper's base of 1e5 for rotary positions takes six of these heads' sixteen angles through a full turn or more
+  # within 256 tokens; this takes nine, and where to look is learned sooner.
   config.model.rope_theta = 1e3
 
   tokens_per_step = config.data.batch_size * config.data.context
