@@ -31,11 +31,14 @@ def get_config(variations: str = "") -> ConfigDict:
   # every length are there from the start; without those it unlearns length. A first round of single sequences only, as
   # the paper has, delays that by far at this size and learning rate; twice the rate ends higher.
   config.rounds = ConfigDict()
-  for name, windows, steps in (("1", "w3_8", 800), ("2a", "w5_15", 400), ("2b", "w10_30", 600)):
+  for name, pairs, steps in (
+      ("1", {"refseq_pairs_dna_protein_w3_8": 7.0, every_length: 1.0}, 800),
+      ("2a", {"refseq_pairs_dna_protein_w5_15": 7.0, every_length: 1.0}, 400),
+      ("2b", {every_length: 8.0}, 600),
+  ):
     config.rounds[f"round{name}"] = {
-        "tokens": steps * tokens_per_step,
-        "weights": single | {f"refseq_pairs_dna_protein_{windows}": 7.0, every_length: 1.0},
-        "lr_start": 5e-4, "lr_end": 5e-4, "warmup_tokens": 0.0,
+        "tokens": steps * tokens_per_step, "weights": single | pairs, "lr_start": 5e-4, "lr_end": 5e-4,
+        "warmup_tokens": 0.0,
     }
   config.rounds.round1.warmup_tokens = 20.0 * tokens_per_step
   config.rounds.round3 = {
