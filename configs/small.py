@@ -12,14 +12,15 @@ place of 0.147 s):
   M=glibc.malloc; export GLIBC_TUNABLES=$M.hugetlb=1:$M.mmap_threshold=$((1<<30)):$M.trim_threshold=$((1<<32))
 
 Found, mixed arm, seeds 0, 1, 2: held-out proteins given their DNA, 10-60 codons, end at 0.006, 0.07 and 0.25 bits in
-E. coli, the same within 0.01 in yeast; above 10 given a wrong DNA. Windows of 61-62 codons, by `evaluation.translation`:
-0.04, 0.43 and 0.92. Genetic code 4 (M. mycoides) is read as well as the others. DNA given its protein is not learned:
-here proteins come second (`configs/sweeps/ablations.py`, "either").
+E. coli, the same within 0.01 in yeast; above 10 given a wrong DNA. Windows of 61-62 codons, by
+`evaluation.translation`: 0.04, 0.43 and 0.92. Genetic code 4 (M. mycoides) is read as well as the others. DNA given
+its protein is not learned: here proteins come second (`configs/sweeps/ablations.py`, "either").
 
-The arms were compared at commit 8b25122, three seeds of each, whose later rounds had fewer such pairs and other rates,
-and whose rotary base was the paper's: the mixed arm's loss was higher, by 0.014 bits on DNA (1.942), 0.015 on RNA (1.933)
-and 0.012 on proteins (4.150; standard deviations over seeds are 0.005 or less, RNA's 0.01), of which only the last holds
-in both intervals of `compare`. Pairs took some 60 % of its tokens, and at this size what they teach does not carry over.
+The arms were compared at commit 8b25122, three seeds of each, whose later rounds had fewer such pairs and other
+rates, and whose rotary base was the paper's: the mixed arm's loss was higher, by 0.014 bits on DNA (1.942), 0.015 on
+RNA (1.933) and 0.012 on proteins (4.150; standard deviations over seeds are 0.005 or less, RNA's 0.01), of which only
+the last holds in both intervals of `compare`. Pairs took some 60 % of its tokens, and at this size what they teach
+does not carry over.
 """
 
 from ml_collections import ConfigDict
