@@ -1,7 +1,8 @@
 """The base of the design ablations (`configs/sweeps/ablations.py`): a short run of `configs/small.py`'s kind.
 
 Pairs come as windows of the same codons in both modalities, short ones first, DNA before protein, and attention stays
-inside documents. Row sets of weight 0 are what the ablations give weight to.
+inside documents; unlike there, the rotary base is the paper's, and a step of 10-30 codons comes before windows of every
+length. Row sets of weight 0 are what the ablations give weight to.
 """
 
 from ml_collections import ConfigDict, config_dict
