@@ -39,7 +39,6 @@ def get_config() -> ml_collections.ConfigDict:
   }
   pairs = {"corpus": "refseq_pairs"}
   dna_protein = pairs | {"modalities": ("dna", "protein")}
-  every_length = {"codons": (3, 62), "length_distribution": "log_uniform"}
   config.row_sets = {
       "single_dna": {"corpus": "single_modal", "modalities": ("dna",), "strand": "random"},
       "single_rna": {"corpus": "single_modal", "modalities": ("rna",)},
@@ -50,10 +49,8 @@ def get_config() -> ml_collections.ConfigDict:
       # Always DNA before protein, short windows to begin with: what teaches the genetic code fastest. 62 codons fit.
       "refseq_pairs_dna_protein_w3_8": dna_protein | {"codons": (3, 8)},
       "refseq_pairs_dna_protein_w5_15": dna_protein | {"codons": (5, 15)},
-      "refseq_pairs_dna_protein_w10_30": dna_protein | {"codons": (10, 30)},
-      # Every length that fits, short ones as often as long ones; DNA first, and either first.
-      "refseq_pairs_dna_protein_w3_62": dna_protein | every_length,
-      "refseq_pairs_either_w3_62": dna_protein | every_length | {"order": "random"},
+      # Every length that fits, short ones as often as long ones.
+      "refseq_pairs_dna_protein_w3_62": dna_protein | {"codons": (3, 62), "length_distribution": "log_uniform"},
   }
   for name, taxon in (("ecoli", 511145), ("yeast", 559292)):
     for low, high in ((10, 30), (10, 60)):

@@ -41,11 +41,13 @@ def get_config() -> ml_collections.ConfigDict:
       "gene_related_w10_30": {"corpus": "gene_related", "codons": (10, 30)},
       "web_interleaved": {"corpus": "web_interleaved"},
   })
-  # For `configs/ablation.py`: either order from the start; whole genes cut into pieces as long as the context, whatever
-  # the pieces hold.
+  # For `configs/ablation.py`: a step of 10-30 codons; either order; whole genes cut into pieces as long as the context,
+  # whatever the pieces hold.
   dna_protein = {"corpus": "refseq_pairs", "modalities": ("dna", "protein")}
-  for name, codons in (("w3_8", (3, 8)), ("w5_15", (5, 15)), ("w10_30", (10, 30))):
-    config.row_sets[f"refseq_pairs_either_{name}"] = dna_protein | {"order": "random", "codons": codons}
+  config.row_sets["refseq_pairs_dna_protein_w10_30"] = dna_protein | {"codons": (10, 30)}
+  for windows in ("w3_8", "w5_15", "w10_30", "w3_62"):
+    in_order = config.row_sets[f"refseq_pairs_dna_protein_{windows}"].to_dict()
+    config.row_sets[f"refseq_pairs_either_{windows}"] = in_order | {"order": "random"}
   config.row_sets["refseq_pairs_dna_protein_concatenated"] = dna_protein | {"long": "concatenate"}
   return config
 
