@@ -29,6 +29,7 @@ from bsm_jax.training import checkpoint, metrics, program
 from configs import bsm_110m
 from tests.bsm_jax.hosts import Hosts, Result
 from tests.bsm_jax.sample_rows import CONTEXT, write_row_set
+from tests.bsm_jax.sample_runs import write_config
 
 BATCH = 16
 
@@ -47,7 +48,6 @@ def recorded(self):
   rows = {}
   for shard in sorted(batch["row"].addressable_shards, key=lambda shard: shard.index[0].start or 0):
     start = shard.index[0].start or 0
-    tokens = np.asarray(batch["tokens"].addressable_data(0)) if False else None
     for place, row in enumerate(np.asarray(shard.data).tolist(), start):
       rows[place] = row
   sums = {}
@@ -93,12 +93,7 @@ class Run:
     for name in ("single", "pairs"):
       write_row_set(folder / "rows", name)
     self.config = small_config(folder / "rows", steps)
-    (folder / "config.json").write_text(self.config.to_json_best_effort())
-    (folder / "config.py").write_text(
-        "import json, pathlib\nfrom ml_collections import ConfigDict\n"
-        "def get_config():\n"
-        "  return ConfigDict(json.loads((pathlib.Path(__file__).parent / 'config.json').read_text()))\n"
-    )
+    self._config_file = write_config(self.config, folder)
 
   @property
   def workdir(self) -> pathlib.Path:
@@ -111,7 +106,7 @@ class Run:
 
     def command(port: int, host: int) -> list[str]:
       return [
-          sys.executable, "-c", RECORDED, log(host), f"--config={self.folder / 'config.py'}",
+          sys.executable, "-c", RECORDED, log(host), f"--config={self._config_file}",
           f"--workdir={self.workdir}", f"--coordinator=localhost:{port}", f"--num_hosts={hosts}", f"--host={host}",
           "--heartbeat_seconds=10",
       ]  # fmt: skip

@@ -1,5 +1,6 @@
 """A small model on any mesh of any number of hosts, and what its first steps give: the same everywhere."""
 
+import pathlib
 import re
 from typing import NamedTuple
 
@@ -30,6 +31,16 @@ def small_config(*, accumulation: int = 1, remat: str = "none") -> ConfigDict:
   config.optimizer.clip_norm = 1e9
   config.accumulation = accumulation
   return config
+
+
+def write_config(config: ConfigDict, folder: pathlib.Path) -> str:
+  """Writes `config` as a file that the train command takes; gives its path."""
+  path = folder / "config.py"
+  path.write_text(
+      "import json\nfrom ml_collections import ConfigDict\n\n\n"
+      f"def get_config():\n  return ConfigDict(json.loads({config.to_json_best_effort()!r}))\n"
+  )
+  return str(path)
 
 
 def batch_of(run: program.Program, number: int) -> dict[str, jax.Array]:

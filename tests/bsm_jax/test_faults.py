@@ -18,6 +18,7 @@ from bsm_jax import sharding, tokenizer, train
 from bsm_jax.input import loader, mixture, rows
 from bsm_jax.training import checkpoint, metrics, program, progress, step
 from tests.bsm_jax.sample_rows import CONTEXT, batch_of_rows, random_documents, write_row_set
+from tests.bsm_jax.sample_runs import write_config
 
 MODEL = model_lib.ModelConfig(
     vocab_size=tokenizer.VOCAB_SIZE, n_layers=1, n_heads=2, d_model=32, head_dim=16, d_ff=64, dtype="float32"
@@ -196,28 +197,24 @@ def test_an_error_in_a_data_worker_reaches_the_run(rows_root, monkeypatch):
 
 # --- Checkpoints that cannot be written or read
 
-# Trains the config of argv[1] in argv[2], where no file may grow beyond argv[3] bytes; a full disk gives such errors.
+# The train command, where no file may grow beyond argv[1] bytes; a full disk gives such errors.
 LIMITED = """
-import json, resource, sys
-from ml_collections import ConfigDict
-from bsm_jax import train
-limit = int(sys.argv[3])
+import resource, runpy, sys
+limit = int(sys.argv.pop(1))
 resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-try:
-  train.train(ConfigDict(json.load(open(sys.argv[1]))), sys.argv[2])
-except train.checkpoint_lib.CheckpointError as error:
-  sys.exit(f"error: {error}")
+runpy.run_module("bsm_jax.train", run_name="__main__", alter_sys=True)
 """
 
 
 def test_storage_that_takes_no_more_stops_the_run_with_its_last_checkpoint_whole(small_config, tmp_path):
-  (tmp_path / "config.json").write_text(small_config.to_json_best_effort())
+  config = write_config(small_config, tmp_path)
   run = lambda limit: subprocess.run(
-      [sys.executable, "-c", LIMITED, str(tmp_path / "config.json"), str(tmp_path / "run"), str(limit)],
+      [sys.executable, "-c", LIMITED, str(limit), f"--config={config}", f"--workdir={tmp_path / 'run'}"],
       capture_output=True, text=True, cwd=pathlib.Path(__file__).parents[2],
   )  # fmt: skip
   full = run(40_000)
-  assert full.returncode == 1 and "cannot be written to" in full.stderr and "run the same command" in full.stderr
+  assert full.returncode == 1, full.stderr[-3000:]
+  assert "cannot be written to" in full.stderr and "run the same command" in full.stderr
   assert "there is no complete one yet" in full.stderr
   assert run(1 << 40).returncode == 0
   assert not [p.name for p in (tmp_path / "run/checkpoints").iterdir() if "tmp" in p.name]
