@@ -39,8 +39,11 @@ def next_tokens(tokens: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 
 def modalities(tokens: jax.Array) -> jax.Array:
-  """int32: the tag id (`tokenizer.Modality`) of the sequence that each letter belongs to; 0 on everything else."""
+  """int32: the tag id (`tokenizer.Modality`) of the sequence that each letter belongs to; 0 on everything else.
+
+  Letters before the first tag of a row that continues a sequence have 0 too: their tag stands in another row.
+  """
   is_tag = (tokens >= min(tokenizer.Modality)) & (tokens <= max(tokenizer.Modality))
-  tag = jnp.take_along_axis(tokens.astype(jnp.int32), _last_where(is_tag), axis=-1)
+  tag = jnp.take_along_axis(jnp.where(is_tag, tokens, 0).astype(jnp.int32), _last_where(is_tag), axis=-1)
   is_letter = (tokens >= tokenizer.FIRST_NUCLEOTIDE) | (tokens == tokenizer.UNK)
-  return jnp.where(is_letter & (tag >= min(tokenizer.Modality)), tag, 0)
+  return jnp.where(is_letter, tag, 0)

@@ -11,7 +11,7 @@ import optax
 from bsm_jax import tokenizer
 from bsm_jax.input import segments
 
-# Classes that the loss is told apart by: everything that is no letter, then each modality.
+# Classes that the loss is told apart by: everything that is no letter of a known modality, then each modality.
 CLASSES = ("special", *(m.name.lower() for m in tokenizer.Modality))
 _FIRST_TAG = min(tokenizer.Modality)
 

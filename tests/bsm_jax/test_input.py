@@ -38,6 +38,12 @@ def test_each_letter_has_the_modality_of_its_sequence():
   assert found == [0, DNA, DNA, 0, 0, 0, DNA, 0, 0, PROTEIN, 0, 0, 0, PROTEIN, PROTEIN, 0, 0, 0]
 
 
+def test_letters_whose_tag_stands_in_another_row_have_no_modality():
+  inside = np.array([a, a + 1, M, tokenizer.UNK, E, B, DNA, a, P], np.uint8)
+  assert segments.modalities(inside).tolist() == [0, 0, 0, 0, 0, 0, 0, DNA, 0]
+  assert segments.modalities(inside[:4]).tolist() == [0] * 4
+
+
 # --- the mixture
 
 

@@ -16,6 +16,7 @@ from ml_collections import ConfigDict
 
 from bsm_jax import model as model_lib
 from bsm_jax import tokenizer, train
+from bsm_jax.input import segments
 from bsm_jax.training import checkpoint, metrics, program, progress, rounds, step
 from configs import bsm_110m, bsm_270m
 from tests.bsm_jax.sample_rows import CONTEXT, batch_of_rows, random_documents, write_row_set
@@ -111,6 +112,19 @@ def test_the_table_tells_row_sets_and_modalities_apart():
     rows = np.asarray(batch["tokens"])[np.asarray(batch["row_set"]) == row_set]
     counted = tokenizer.count_by_modality(rows)
     assert table[row_set, 1].tolist()[1:] == [counted["dna"], 0, counted["protein"]]
+
+
+def test_rows_that_continue_a_sequence_count_as_any_other():
+  batch = batch_of(2)
+  cut = np.concatenate([np.asarray(batch["tokens"])[:, 20:], np.zeros((2, 20), np.uint8)], axis=1)
+  cut[0, :3] = tokenizer.FIRST_NUCLEOTIDE  # Begins inside a sequence, whose tag stands in another row.
+  cut[1] = tokenizer.FIRST_AMINO_ACID  # All of it stands inside one.
+  state, train_step = make_step(1)
+  found = train_step(state, batch | {"tokens": cut})[1]
+  losses, classes = step.token_losses(model_lib.make_apply(MODEL), state["params"], cut)
+  assert found["table"][:, 1].sum() == segments.next_tokens(cut)[1].sum() == (classes >= 0).sum()
+  np.testing.assert_allclose(found["loss"], losses.sum() / (classes >= 0).sum(), rtol=1e-6)
+  assert (np.asarray(classes)[1, : CONTEXT - 1] == 0).all()
 
 
 def test_bf16_and_fp32_training_agree():
