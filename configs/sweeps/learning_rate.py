@@ -10,11 +10,14 @@ paper's rate is for 110M parameters and batches of 4M tokens; here it learns the
 
 from ml_collections import ConfigDict
 
+PEAKS = (5e-4, 1e-3, 2e-3, 4e-3, 2e-4, 2e-5)
+
 
 def get_config() -> ConfigDict:
   config = ConfigDict()
   config.base = "configs/miniature.py"
-  config.overrides = [at_peak(peak) for peak in (5e-4, 1e-3, 2e-3, 4e-3, 2e-4, 2e-5)]
+  config.overrides = [at_peak(peak) for peak in PEAKS]  # With the base's seed, 0.
+  config.overrides += [at_peak(peak) | {"seed": seed} for seed in (1, 2) for peak in PEAKS]
   config.metrics = ["valid/translate_w10_30/protein", "valid/translate_w10_30/loss", "valid/single_dna/dna"]
   return config
 
