@@ -1,7 +1,7 @@
 """A 2.4M model on real genomes: E. coli, yeast, M. mycoides, phages, a hundredth of C. elegans, on two CPU cores.
 
 Expect, after 4,600 steps: held-out proteins given their DNA below 0.3 bits per residue over windows of 10-60 codons,
-in E. coli and in yeast alike (0.006, 0.07 and 0.25 with three seeds of `configs/small.py`, whose rounds are nearly
+in E. coli and in yeast alike (0.009, 0.045 and 0.011 with three seeds of `configs/small.py`, whose rounds are nearly
 these); above 10 given a wrong DNA. Genomic DNA below what an order-3 Markov model reaches on the same rows, proteins
 below their unigram entropy (`python -m bsm_jax.evaluation.markov`).
 
