@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import tempfile
 
 # Eight devices on the CPU: every test of sharding runs on any machine.
 _XLA_FLAGS = ["--xla_force_host_platform_device_count=8"]
@@ -20,6 +21,13 @@ os.environ["XLA_FLAGS"] = " ".join([*_XLA_FLAGS, os.environ.get("XLA_FLAGS", "")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # Adding [d] to [b, d] by accident is a mistake that no shape error reports.
 os.environ.setdefault("JAX_NUMPY_RANK_PROMOTION", "raise")
+
+if "PYTEST_XDIST_WORKER" not in os.environ:
+  # Many tests start the same run again: what one process of this session has compiled, the others read. Workers, and
+  # the processes that tests start, inherit the variables. An entry caught half written is a warning, and not used.
+  _compiled = tempfile.TemporaryDirectory(prefix="bsm_jax_compiled_")
+  os.environ["JAX_COMPILATION_CACHE_DIR"] = _compiled.name
+  os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
 
 import hypothesis  # noqa: E402
 import pytest  # noqa: E402
