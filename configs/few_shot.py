@@ -21,6 +21,7 @@ _ORGANISMS = ("code4", "code21")
 
 def get_config(variations: str = "") -> ConfigDict:
   config = miniature.get_config()
+  config.model.rope_theta = 1e5  # The paper's.
   config.data.attend_across_documents = True
   tokens_per_step = config.data.batch_size * config.data.context
   config.rounds = ConfigDict()

@@ -1,7 +1,7 @@
 """A 1.8M model that learns the genetic code from the miniature release, on two CPU cores in some minutes.
 
 Expect: bits per residue of held-out proteins given their DNA fall from about 4.2 to below 1, over windows of 10-30
-codons (0.005, 0.22 and 0.62 in three runs, on rows in other orders); given a wrong DNA they stay above 4.
+codons (0.02, 0.01 and 0.48 with seeds 0, 1, 2); given a wrong DNA they rise above 10.
 
   bash launch/quickstart.sh
 
@@ -22,6 +22,9 @@ def get_config(variations: str = "") -> ConfigDict:
   config.model.d_model = 192
   config.model.head_dim = 32
   config.model.d_ff = 512
+  # The paper's base of 1e5 for rotary positions takes six of these heads' sixteen angles through a full turn or more
+  # within 256 tokens; this takes nine. The slowest seeds learn windows of 10-30 codons sooner with it.
+  config.model.rope_theta = 1e3
   config.model.dtype = "float32"  # CPUs gain nothing from bf16.
   config.model.remat = "none"
 
@@ -36,7 +39,7 @@ def get_config(variations: str = "") -> ConfigDict:
       "round3": {
           "tokens": 250 * tokens_per_step,
           "weights": single | {"refseq_pairs_w10_30": 1.0, "refseq_pairs_dna_protein_w10_30": 8.0},
-          "lr_start": 1e-3, "lr_end": 0.0, "warmup_tokens": 0.0,
+          "lr_start": 5e-4, "lr_end": 0.0, "warmup_tokens": 0.0,
       },
   })
   # The model begins to translate in short windows, where few codons compete, and then carries it to longer ones. A
@@ -46,7 +49,7 @@ def get_config(variations: str = "") -> ConfigDict:
         "tokens": steps * tokens_per_step,
         # A tenth of the windows have their final length from the start: lengths never seen would be guessed at wildly.
         "weights": single | {"refseq_pairs_dna_protein_w10_30": 1.0} | {f"refseq_pairs_dna_protein_{windows}": 8.0},
-        "lr_start": 1e-3, "lr_end": 1e-3, "warmup_tokens": 0.0,
+        "lr_start": 5e-4, "lr_end": 5e-4, "warmup_tokens": 0.0,
     }
   config.rounds.round1.warmup_tokens = 20.0 * tokens_per_step
 
