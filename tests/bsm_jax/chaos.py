@@ -111,7 +111,8 @@ class Run:
           "--heartbeat_seconds=10",
       ]  # fmt: skip
 
-    return Hosts(command, hosts, devices)
+    # Every start compiles for itself, also among tests, which share what they compile.
+    return Hosts(command, hosts, devices, env={"JAX_ENABLE_COMPILATION_CACHE": "false"})
 
   def steps_begun(self) -> int:
     """Steps that host 0 has begun since the present start."""
