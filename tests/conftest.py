@@ -41,6 +41,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
   parser.addoption("--slow", action="store_true", help="run also the tests marked slow")
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+  """Compressed bytes hold the time they were made: as a test's id, two workers would not agree on it."""
+  return argname if isinstance(val, bytes) and not val.isascii() else None
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
   if config.getoption("--slow"):
     return
