@@ -91,7 +91,13 @@ def about_winner(search: Search) -> str:
   return line + f"a tie with {', '.join(ratio(search, m) + ' %' for m in ties)}."
 
 
-def about_law(fitted: Fitted) -> str:
+def proposes_the_winner(search: Search, fitted: Fitted) -> bool:
+  """Whether the law's best mixture is, to a tenth of a percent, the best one tried."""
+  shares = [search.mixtures[0].share(corpus) for corpus in fitted.corpora]
+  return bool(np.allclose(fitted.proposal.shares, shares, rtol=0, atol=1e-3))
+
+
+def about_law(search: Search, fitted: Fitted) -> str:
   """The law's worth and its proposal."""
   form, proposal = fitted.law.form, fitted.proposal
   errors = ", ".join(f"{name} {error:.5f}" for name, error in fitted.errors.items() if name != "mean")
@@ -108,9 +114,13 @@ def about_law(fitted: Fitted) -> str:
       for corpus, share, low, high in zip(fitted.corpora, proposal.shares, proposal.low, proposal.high)
   )
   lines.append(f"Proposal: {shares}; in brackets 90 % of {len(fitted.laws)} bootstrap fits.")
+  if proposes_the_winner(search, fitted):
+    against = "this is the winner's own mixture, and a run of one is a run of the other."
+  else:
+    against = f"below the winner by {proposal.gain:.4f} +- {proposal.gain_spread:.4f}"
+    against += ", which is no difference." if proposal.gain < 2 * proposal.gain_spread else "."
   lines.append(f"Predicted: {proposal.value:.4f} +- {proposal.law_spread:.4f}, for one new run"
-               f" +- {proposal.run_spread:.4f}; below the winner by {proposal.gain:.4f} +- {proposal.gain_spread:.4f}"
-               + (", which is no difference." if proposal.gain < 2 * proposal.gain_spread else "."))
+               f" +- {proposal.run_spread:.4f}; {against}")  # fmt: skip
   if proposal.at_border:
     lines.append("It lies on the border of what was tried (the convex hull of the runs' mixtures): the best mixture may"
                  " lie beyond; add points to the sweep there.")
@@ -135,7 +145,7 @@ def next_commands(search: Search, out: epath.Path, fitted: Fitted | None) -> str
   of_round = [argument for argument in given if not argument.startswith("--config.rounds.")]
   lines = ["Next, the round itself on the winner:"]
   lines.append(command(search.round.removeprefix("search_"), of_round, out, "DIR"))
-  if fitted:
+  if fitted and not proposes_the_winner(search, fitted):
     lines.append("or the proposal in a run like these, to compare with the winner's:")
     lines.append(command(search.round, given, proposal_path(out), "DIR_OF_PROPOSAL"))
   return "\n".join(lines)
@@ -247,7 +257,7 @@ def search_and_write(search: Search, out: epath.Path) -> str:
   paths = write(search, fitted, refusal, out)
   text = [as_markdown(search, table(search, fitted)).rstrip()]
   text += [f"left out: {line}" for line in search.left_out]
-  text += [about_winner(search), about_law(fitted) if fitted else f"No law is fitted: {refusal}."]
+  text += [about_winner(search), about_law(search, fitted) if fitted else f"No law is fitted: {refusal}."]
   text += [f"Written: {', '.join(map(str, paths))}", next_commands(search, out, fitted)]
   return "\n\n".join(text)
 

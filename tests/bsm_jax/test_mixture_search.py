@@ -195,6 +195,15 @@ def test_the_proposal_is_better_than_the_winner_and_says_how_sure_it_is(sweep, t
   assert json.loads((tmp_path / "o_proposal.json").read_text()) == proposal
 
 
+def test_a_proposal_that_is_the_winner_says_so_and_is_not_tried_again(sweep, tmp_path):
+  """More pairs are better without end: the law can only name the most that was tried."""
+  text, said = search(sweep, out=tmp_path / "o.json", objectives=METRICS[1:])
+  assert said["proposal"]["shares"] == pytest.approx(said["table"][0]["shares"], abs=1e-3)
+  assert "this is the winner's own mixture" in text and "below the winner" not in text
+  assert "DIR_OF_PROPOSAL" not in text
+  assert (tmp_path / "o_proposal.json").exists()
+
+
 def test_too_few_runs_refuse_the_law_and_still_name_the_winner(tmp_path):
   for number, ratio in enumerate(RATIOS[:3]):
     write_run(tmp_path / "sweep" / f"run{number}", ratio)
