@@ -7,8 +7,9 @@
     --objective=valid/single_dna/loss,valid/single_protein/loss --weights=1,1
 
 The lowest weighted mean of the objectives at the end of a run wins (arXiv 2410.11499 says "validation loss"; the
-default is that of every `single_...` row set). Runs of one mixture and several seeds, from several folders, are
-averaged. Unfinished and diverged runs are left out and named. Written are
+default is that of every `single_...` row set). Runs of several seeds, from several folders, are averaged, and what a
+seed shifts all its runs by is taken out first (`bsm_jax/mixtures/seeds.py`). Unfinished and diverged runs are left out
+and named. Written are
 
   OUT.json           the winner's `weights`, for `--config.rounds.NAME.weights_file=`; its table; the law; the proposal
   OUT_proposal.json  the `weights` that the law proposes, for the same setting
@@ -77,15 +78,23 @@ def as_markdown(search: Search, rows: list[dict]) -> str:
   return "".join([text[0], "|" + "---|" * len(lines[0]) + "\n", *text[1:]])
 
 
+def seed_shifts(search: Search) -> str:
+  """What each seed shifts the weighted loss by, "+0.0012 (seed 0), -0.0012 (seed 1)"."""
+  return ", ".join(f"{shift:+.4f} (seed {seed})" for seed, shift in search.seed_shifts.items())
+
+
 def about_winner(search: Search) -> str:
-  """Who won, and whether seeds could have decided it."""
+  """Who won, and whether chance could have decided it."""
   winner = search.mixtures[0]
   line = f"Lowest: {ratio(search, winner)} % at {search.values(winner).mean():.4f} ({', '.join(winner.runs)})."
-  spread, freedom = search.seed_spread
+  spread, freedom = search.spread
+  if len(search.seed_shifts) > 1:
+    line += f"\nSeeds shift all their runs by {seed_shifts(search)}, which is taken out."
   if not freedom:
-    return f"{line}\nOne seed a mixture: nothing is known of the spread between seeds, nor whether this is a tie."
+    return (f"{line}\nNothing is known of the spread between runs, nor whether this is a tie: that takes two mixtures"
+            " with the same two seeds, or more.")
+  line += f"\nSpread between runs {spread:.4f} ({freedom} degrees of freedom): "
   ties = search.ties()
-  line += f"\nSpread between seeds {spread:.4f} ({freedom} degrees of freedom): "
   if not ties:
     return line + "no other mixture is within it."
   return line + f"a tie with {', '.join(ratio(search, m) + ' %' for m in ties)}."
@@ -119,8 +128,9 @@ def about_law(search: Search, fitted: Fitted) -> str:
   else:
     against = f"below the winner by {proposal.gain:.4f} +- {proposal.gain_spread:.4f}"
     against += ", which is no difference." if proposal.gain < 2 * proposal.gain_spread else "."
+  shift_apart = " (its seed's shift apart)" if len(search.seed_shifts) > 1 else ""
   lines.append(f"Predicted: {proposal.value:.4f} +- {proposal.law_spread:.4f}, for one new run"
-               f" +- {proposal.run_spread:.4f}; {against}")  # fmt: skip
+               f" +- {proposal.run_spread:.4f}{shift_apart}; {against}")  # fmt: skip
   if proposal.at_border:
     lines.append("It lies on the border of what was tried (the convex hull of the runs' mixtures): the best mixture may"
                  " lie beyond; add points to the sweep there.")
@@ -166,6 +176,7 @@ def write(search: Search, fitted: Fitted | None, refusal: str | None, out: epath
       "objective": dict(search.objectives),
       "value": best["value"],
       "spread": best["spread"],
+      "seed_shifts": search.seed_shifts,
       "ties": [list(mixture.runs) for mixture in search.ties()],
       "table": rows,
       "left_out": list(search.left_out),
@@ -212,7 +223,8 @@ def draw(search: Search, fitted: Fitted | None, path: epath.Path) -> None:
       axes.plot([100 * mixture.share(corpus)] * len(values), values, "o", color=_BLUE, markersize=4)
   by_mixture.set_yticks(range(len(search.mixtures)), [ratio(search, m) for m in search.mixtures], fontsize=7)
   by_mixture.invert_yaxis()
-  by_mixture.set(title=" : ".join(search.corpora) + ", %", xlabel="weighted loss, nats a target")
+  shifted = ", without seeds' shifts" if len(search.seed_shifts) > 1 else ""
+  by_mixture.set(title=" : ".join(search.corpora) + ", %", xlabel=f"weighted loss, nats a target{shifted}")
   if fitted:
     _draw_law(search, fitted, by_mixture, by_share)
   for axes, corpus in zip(by_share, corpora):

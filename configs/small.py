@@ -4,7 +4,7 @@
   python -m bsm_jax.train --config=configs/small.py:single --config.data.root=ROWS --workdir=DIR/single
 
 Rows from `configs/data/small.py`. Both arms see the same number of tokens at the same learning rates; `single` sees
-single sequences only, in the proportions in which `mixed` sees them besides its pairs. Some 23 minutes each on one of
+single sequences only, in the proportions in which `mixed` sees them besides its pairs. Some 25 minutes each on one of
 two CPU cores, both at once; one single-threaded device a run, and huge pages for its memory (a step took 0.13 s in
 place of 0.147 s):
 

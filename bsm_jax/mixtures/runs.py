@@ -9,6 +9,7 @@ from etils import epath
 from scipy import stats
 
 from bsm_jax.comparison import groups
+from bsm_jax.mixtures import seeds as seeds_lib
 from bsm_jax.mixtures.corpora import corpus_of
 
 
@@ -23,11 +24,13 @@ class Mixture:
   Attributes:
     weights: row set -> share of the tokens.
     runs: folders, one a seed.
-    losses: of each run and objective, [runs, objectives].
+    seeds: of each run.
+    losses: of each run and objective, without what its seed shifts all its runs by (`seeds`), [runs, objectives].
   """
 
   weights: Mapping[str, float]
   runs: tuple[str, ...]
+  seeds: tuple[int, ...]
   losses: np.ndarray
 
   def share(self, corpus: str) -> float:
@@ -40,6 +43,7 @@ class Search:
 
   Attributes:
     mixtures: the best first.
+    shifts: what was taken from the losses, runs in the order of the mixtures.
     objectives: metric -> its weight; they sum to one.
     left_out: a sentence for each run that does not count.
     round: name of the searched round.
@@ -47,6 +51,7 @@ class Search:
   """
 
   mixtures: tuple[Mixture, ...]
+  shifts: seeds_lib.Shifts
   objectives: Mapping[str, float]
   left_out: tuple[str, ...]
   round: str
@@ -66,20 +71,28 @@ class Search:
     return mixture.losses @ self.objective_weights
 
   @property
-  def seed_spread(self) -> tuple[float, int]:
-    """Standard deviation of the weighted loss among runs of one mixture, pooled, and its degrees of freedom."""
-    deviations = [self.values(m) - self.values(m).mean() for m in self.mixtures]
-    freedom = sum(len(d) - 1 for d in deviations)
-    return (math.sqrt(sum(float(d @ d) for d in deviations) / freedom), freedom) if freedom else (math.nan, 0)
+  def seed_shifts(self) -> dict[int, float]:
+    """What each seed shifts the weighted loss of all its runs by."""
+    seeds = (seed for mixture in self.mixtures for seed in mixture.seeds)
+    return dict(sorted(zip(seeds, (self.shifts.of_run @ self.objective_weights).tolist())))
+
+  @property
+  def spread(self) -> tuple[float, int]:
+    """Standard deviation of the weighted loss between runs, by mixture and seed, and its degrees of freedom."""
+    if not self.shifts.freedom:
+      return math.nan, 0
+    deviations = np.concatenate([self.values(m) - self.values(m).mean() for m in self.mixtures])
+    return math.sqrt(float(deviations @ deviations) / self.shifts.freedom), self.shifts.freedom
 
   def ties(self) -> list[Mixture]:
-    """Mixtures whose mean is above the winner's by no more than seeds explain (two-sided t test, 5 %)."""
-    spread, freedom = self.seed_spread
+    """Mixtures whose mean is above the winner's by no more than the spread explains (two-sided t test, 5 %)."""
+    spread, freedom = self.spread
     if not freedom:
       return []
-    winner, *others = self.mixtures
-    limit = lambda m: stats.t.ppf(0.975, freedom) * spread * math.sqrt(1 / len(winner.runs) + 1 / len(m.runs))
-    return [m for m in others if self.values(m).mean() - self.values(winner).mean() <= limit(m)]
+    winner, least = self.mixtures[0], stats.t.ppf(0.975, freedom) * spread
+    limit = lambda place: least * math.sqrt(self.shifts.variance_of_difference(0, place))
+    return [m for place, m in enumerate(self.mixtures)
+            if place and self.values(m).mean() - self.values(winner).mean() <= limit(place)]  # fmt: skip
 
   def runs(self) -> tuple[np.ndarray, np.ndarray]:
     """Shares [n, corpora] and losses [n, objectives] of every run, in the order of the mixtures."""
@@ -128,6 +141,26 @@ def _read_runs(workdirs: Sequence[str]) -> tuple[list[groups.Run], list[str]]:
   return runs, left_out
 
 
+def _without_shifts(
+    groups_of_runs: Sequence[Sequence[tuple[groups.Run, Sequence[float]]]],
+) -> tuple[tuple[Mixture, ...], seeds_lib.Shifts]:
+  """The mixtures in the order given, each from its runs and their losses, and what was taken from these."""
+  losses = np.array([values for of_mixture in groups_of_runs for _, values in of_mixture])
+  seeds = np.array([run.seed for of_mixture in groups_of_runs for run, _ in of_mixture])
+  sizes = [len(of_mixture) for of_mixture in groups_of_runs]
+  try:
+    shifts = seeds_lib.shifts(np.repeat(np.arange(len(sizes)), sizes), seeds, losses)
+  except seeds_lib.SeedError as error:
+    raise SearchError(str(error)) from error
+  left = np.split(losses - shifts.of_run, np.cumsum(sizes)[:-1])
+  mixtures = (
+      Mixture(_mixed(of_mixture[0][0]), tuple(run.folder for run, _ in of_mixture),
+              tuple(run.seed for run, _ in of_mixture), values)
+      for of_mixture, values in zip(groups_of_runs, left)
+  )  # fmt: skip
+  return tuple(mixtures), shifts
+
+
 def read_search(
     workdirs: Sequence[str], objectives: Sequence[str] = (), weights: Sequence[float] = ()
 ) -> Search:
@@ -139,7 +172,8 @@ def read_search(
     weights: of the objectives, by default equal.
 
   Raises:
-    SearchError: no run counts, runs differ in more than mixture and seed, or the objectives are no such metrics.
+    SearchError: no run counts, runs differ in more than mixture and seed, no mixture links some seeds to the others, or
+      the objectives are no such metrics.
   """
   runs, left_out = _read_runs(workdirs)
   if not objectives and runs:
@@ -169,15 +203,14 @@ def read_search(
   if not by_mixture:
     raise SearchError(f"no run in {', '.join(map(str, workdirs))} is finished with these objectives"
                       f" ({', '.join(objectives)})" + "".join(f"\n  {line}" for line in left_out))
-  mixtures = []
   for of_mixture in by_mixture.values():
     seeds = [run.seed for run, _ in of_mixture]
     if len(set(seeds)) < len(seeds):
       raise SearchError(f"{', '.join(run.folder for run, _ in of_mixture)} have the same mixture and the same seed:"
                         " they are no independent runs; leave one out")
-    losses = np.array([values for _, values in of_mixture])
-    mixtures.append(Mixture(_mixed(of_mixture[0][0]), tuple(run.folder for run, _ in of_mixture), losses))
-  mixtures.sort(key=lambda m: float((m.losses @ weights).mean()))
+  mixtures, _ = _without_shifts(list(by_mixture.values()))
+  best_first = np.argsort([float((m.losses @ weights).mean()) for m in mixtures], kind="stable")
+  mixtures, shifts = _without_shifts([list(by_mixture.values())[place] for place in best_first])
   example = next(run for run in runs if run.folder in mixtures[0].runs)
   (searched,) = example.schedule.rounds
-  return Search(tuple(mixtures), dict(zip(objectives, weights.tolist())), tuple(left_out), searched.name, example)
+  return Search(mixtures, shifts, dict(zip(objectives, weights.tolist())), tuple(left_out), searched.name, example)

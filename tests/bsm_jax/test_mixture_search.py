@@ -84,7 +84,7 @@ def test_the_lowest_weighted_loss_wins(sweep, tmp_path):
   assert [row["value"] for row in said["table"]] == sorted(row["value"] for row in said["table"])
   ratio = " : ".join(f"{100 * share:.3g}" for share in said["table"][0]["shares"].values())
   assert f"Lowest: {ratio} % at {said['value']:.4f} ({said['from'][0]})." in text
-  assert "One seed a mixture: nothing is known of the spread" in text
+  assert "Nothing is known of the spread between runs" in text and "Seeds shift" not in text
 
 
 def test_the_weights_of_the_objectives_decide(sweep, tmp_path):
@@ -107,24 +107,58 @@ def test_the_next_round_reads_what_the_search_wrote(sweep, tmp_path, name):
   assert weights["single_dna"] == pytest.approx(weights["single_protein"])
 
 
+def write_seeds(tmp_path: pathlib.Path, losses: dict[str, dict[int, float]]) -> list[pathlib.Path]:
+  """A folder for each seed; `losses` is mixture -> seed -> loss of DNA, that of proteins is 2."""
+  ratios = {"a": RATIOS[0], "b": RATIOS[1], "c": RATIOS[4]}
+  for name, of_seed in losses.items():
+    for seed, loss in of_seed.items():
+      write_run(tmp_path / f"s{seed}" / name, ratios[name], seed=seed, losses=(loss, 2.0))
+  return sorted(tmp_path.glob("s?"))
+
+
 def test_seeds_are_averaged_and_a_tie_within_their_spread_is_called_one(tmp_path):
-  for seed, shift in ((0, -0.02), (1, 0.02)):
-    write_run(tmp_path / f"s{seed}" / "a", RATIOS[0], seed=seed, losses=(1.50 + shift, 2.0))
-    write_run(tmp_path / f"s{seed}" / "b", RATIOS[1], seed=seed, losses=(1.51 + shift, 2.0))
-    write_run(tmp_path / f"s{seed}" / "c", RATIOS[4], seed=seed, losses=(2.50 + shift, 2.0))
-  text, said = search(tmp_path / "s0", tmp_path / "s1", out=tmp_path / "o.json")
+  folders = write_seeds(tmp_path, {"a": {0: 1.48, 1: 1.52}, "b": {0: 1.53, 1: 1.49}, "c": {0: 2.5, 1: 2.5}})
+  text, said = search(*folders, out=tmp_path / "o.json")
   assert [len(row["runs"]) for row in said["table"]] == [2, 2, 2]
   assert said["value"] == pytest.approx(1.75) and said["spread"] == pytest.approx(0.02 / math.sqrt(2))
   assert said["ties"] == [[str(tmp_path / "s0" / "b"), str(tmp_path / "s1" / "b")]]
-  assert "a tie with 98.5 : 0.985 : 0.493 %" in text
+  # Residuals of the weighted loss: +-0.01, +-0.01 and 0 about means without a shift; 6 runs, 3 mixtures, 2 seeds.
+  assert f"Spread between runs {0.02 / math.sqrt(2):.4f} (2 degrees of freedom): a tie with 98.5 : 0.985 :" in text
 
 
 def test_a_difference_beyond_the_seeds_spread_is_no_tie(tmp_path):
-  for seed, shift in ((0, -0.001), (1, 0.001)):
-    write_run(tmp_path / f"s{seed}" / "a", RATIOS[0], seed=seed, losses=(1.5 + shift, 2.0))
-    write_run(tmp_path / f"s{seed}" / "b", RATIOS[1], seed=seed, losses=(1.6 + shift, 2.0))
-  text, said = search(tmp_path / "s0", tmp_path / "s1", out=tmp_path / "o.json")
+  folders = write_seeds(tmp_path, {"a": {0: 1.499, 1: 1.501}, "b": {0: 1.601, 1: 1.599}, "c": {0: 2.5, 1: 2.5}})
+  text, said = search(*folders, out=tmp_path / "o.json")
   assert said["ties"] == [] and "no other mixture is within it" in text
+
+
+def test_what_a_seed_shifts_all_its_runs_by_makes_no_tie(tmp_path):
+  """The second seed begins at a worse run: 0.4 in all its losses, and a little noise."""
+  mixtures = {"a": {0: 1.50, 1: 1.901}, "b": {0: 1.53, 1: 1.929}, "c": {0: 1.60, 1: 2.0}}
+  text, said = search(*write_seeds(tmp_path, mixtures), out=tmp_path / "o.json")
+  assert said["ties"] == [] and said["value"] == pytest.approx((1.7005 + 2) / 2)
+  assert said["seed_shifts"] == pytest.approx({"0": -0.1, "1": 0.1})
+  assert "Seeds shift all their runs by -0.1000 (seed 0), +0.1000 (seed 1), which is taken out." in text
+
+
+def test_a_mixture_run_with_the_better_seed_alone_does_not_win_by_that(tmp_path):
+  mixtures = {"a": {0: 1.50, 1: 1.90}, "b": {0: 1.53, 1: 1.93}, "c": {0: 1.60}}
+  text, said = search(*write_seeds(tmp_path, mixtures), out=tmp_path / "o.json")
+  assert [pathlib.Path(row["runs"][0]).name for row in said["table"]] == ["a", "b", "c"]
+  values = np.array([row["value"] for row in said["table"]])
+  assert values - values[0] == pytest.approx([0, 0.015, 0.05])
+
+
+def test_a_second_seed_of_the_winner_alone_says_nothing_of_the_spread(tmp_path):
+  text, said = search(*write_seeds(tmp_path, {"a": {0: 1.5, 1: 1.52}, "b": {0: 1.6}}), out=tmp_path / "o.json")
+  assert said["ties"] == []
+  assert "Nothing is known of the spread between runs, nor whether this is a tie" in text
+
+
+def test_seeds_without_a_mixture_in_common_are_refused(tmp_path):
+  folders = write_seeds(tmp_path, {"a": {0: 1.5, 1: 1.5}, "b": {2: 1.6}, "c": {2: 1.6}})
+  with pytest.raises(SearchError, match="no mixture was run both with seed 0, 1 and with 2: .* Run one mixture"):
+    read_search([str(folder) for folder in folders])
 
 
 # Runs that do not count
@@ -202,6 +236,22 @@ def test_a_proposal_that_is_the_winner_says_so_and_is_not_tried_again(sweep, tmp
   assert "this is the winner's own mixture" in text and "below the winner" not in text
   assert "DIR_OF_PROPOSAL" not in text
   assert (tmp_path / "o_proposal.json").exists()
+
+
+def test_the_law_is_that_of_runs_without_their_seeds_shifts(tmp_path):
+  """Three seeds at beginnings far apart: as good a law as that of one seed, and the same proposal."""
+  for seed, shift in ((0, 0.0), (1, 0.5), (2, -0.3)):
+    for number, ratio in enumerate(RATIOS):
+      noise = np.random.default_rng([seed, number]).normal(0, 1e-3, 2)
+      losses = TRUTH(np.array([ratio]) / sum(ratio))[0] + shift + noise
+      write_run(tmp_path / f"s{seed}" / f"run{number}", ratio, seed=seed, losses=tuple(losses))
+  _, one = search(tmp_path / "s0", out=tmp_path / "one.json")
+  text, said = search(*(tmp_path / f"s{seed}" for seed in range(3)), out=tmp_path / "o.json")
+  assert said["law"]["error_left_out"]["exponential"] < 2 * one["law"]["error_left_out"]["exponential"]
+  assert list(said["seed_shifts"].values()) == pytest.approx([-1 / 15, 0.5 - 1 / 15, -0.3 - 1 / 15], abs=2e-3)
+  for corpus, share in said["proposal"]["shares"].items():
+    assert share == pytest.approx(one["proposal"]["shares"][corpus], abs=0.1)
+  assert "(its seed's shift apart)" in text
 
 
 def test_too_few_runs_refuse_the_law_and_still_name_the_winner(tmp_path):
