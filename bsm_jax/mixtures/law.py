@@ -232,15 +232,14 @@ def lies_on_border(shares: np.ndarray, mixtures: np.ndarray) -> bool:
 
 
 def bootstrap(law: Law, shares: np.ndarray, losses: np.ndarray, *, count: int, seed: int = 0) -> list[Law]:
-  """Laws refitted to losses with resampled residuals.
+  """Laws refitted to losses whose residuals have random signs (the wild bootstrap of Wu 1986).
 
-  A run's residuals of all objectives stay together, and are widened by sqrt(n / (n - parameters)), as a fit takes up
-  part of the noise.
+  Each run keeps its own residual, of all objectives together, as some mixtures' runs vary far more than others': those
+  that are about to learn something. It is widened by sqrt(n / (n - parameters)), as a fit takes up part of the noise.
   """
   rng, fitted = np.random.default_rng(seed), law(shares)
   residuals = (losses - fitted) * _widening(law, len(shares))
-  residuals -= residuals.mean(0)
-  draw = lambda: fitted + residuals[rng.integers(len(shares), size=len(shares))]
+  draw = lambda: fitted + residuals * rng.choice((-1.0, 1.0), size=(len(shares), 1))
   # Losses stay positive, which the logarithm needs.
   return [fit(law.form, shares, np.maximum(draw(), 1e-6), start=law) for _ in range(count)]
 
