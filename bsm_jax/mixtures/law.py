@@ -129,7 +129,8 @@ def fit(form: str, shares: np.ndarray, losses: np.ndarray, *, start: Law | None 
 def _exponential(shares: np.ndarray, loss: np.ndarray, start: np.ndarray | None) -> np.ndarray:
   """(c, t_1, ...) of one objective."""
   scale, lowest = max(loss.std(), 1e-9 * loss.mean()), loss.min()
-  bounds = np.array([(0.0, lowest)] + [(-40.0, 20.0)] * shares.shape[1]).T
+  # A floor may lie above the lowest loss, as noise takes runs below it.
+  bounds = np.array([(0.0, loss.max())] + [(-40.0, 20.0)] * shares.shape[1]).T
   excess = lambda p: np.exp(shares @ p[1:])
   residuals = lambda p: (p[0] + excess(p) - loss) / scale
   jacobian = lambda p: np.c_[np.ones(len(loss)), excess(p)[:, None] * shares] / scale

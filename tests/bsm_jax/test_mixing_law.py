@@ -32,6 +32,17 @@ def test_the_parameters_are_recovered_from_noisy_losses(seed):
   np.testing.assert_allclose(law.slopes, TRUTH.slopes, atol=0.15)
 
 
+def test_a_floor_that_most_mixtures_reach_is_their_mean_and_not_the_lowest_run():
+  """A task learned wherever there are some pairs: the noise of the runs that know it says nothing of the floor."""
+  pairs = np.repeat(np.linspace(0.0, 0.9, 13), 4)
+  shares, truth = np.c_[1 - pairs, pairs], law_lib.Law("exponential", np.array([1.0]), np.array([[-0.5, -20.0]]))
+  losses = noisy(0, shares, truth, noise=0.05)
+  law = law_lib.fit("exponential", shares, losses)
+  assert losses.min() < 0.93 and law.floors[0] == pytest.approx(1.0, abs=0.02)
+  floors = [one.floors[0] for one in law_lib.bootstrap(law, shares, losses, count=50)]
+  assert np.mean(floors) == pytest.approx(law.floors[0], abs=0.01)
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_the_optimum_between_the_tried_mixtures_is_found(seed):
   losses = noisy(seed)
