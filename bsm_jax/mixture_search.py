@@ -39,6 +39,9 @@ from matplotlib import pyplot as plt  # noqa: E402  (the backend must be chosen 
 
 # Of Okabe and Ito (2008), as in `bsm_jax.report`.
 _BLUE, _ORANGE, _GREEN = "#0072B2", "#D55E00", "#009E73"
+# Of the variance of mixtures left out. In 60 searches of nine mixtures whose losses were noise, a third of the laws were
+# better than the mean and none explained more than 0.42.
+_LITTLE = 0.5
 
 
 def ratio(search: Search, mixture: Mixture) -> str:
@@ -116,8 +119,9 @@ def about_law(search: Search, fitted: Fitted) -> str:
     least = law_lib.needed(len(fitted.corpora))["exponential"]
     lines.append(f"The law with a floor needs {least} different mixtures; this is the simpler, shrunken form, which"
                  " finds no optimum between the extremes unless objectives pull apart.")
-  if not fitted.worth_it:
-    lines.append("It predicts no better than the mean: do not rely on the proposal.")
+  if fitted.explained < _LITTLE:
+    lines.append(f"It explains less than {100 * _LITTLE:.0f} % of the variance of mixtures left out, as a law of noise"
+                 " may: do not rely on the proposal.")  # fmt: skip
   shares = ", ".join(
       f"{corpus} {100 * share:.1f} % ({100 * low:.1f} to {100 * high:.1f})"
       for corpus, share, low, high in zip(fitted.corpora, proposal.shares, proposal.low, proposal.high)
@@ -194,7 +198,7 @@ def write(search: Search, fitted: Fitted | None, refusal: str | None, out: epath
         "error_left_out": fitted.errors,
     }
     proposal |= {key: by_corpus(proposal[key]) for key in ("shares", "low", "high")}
-    said["proposal"] = {"weights": fitted.weights, "better_than_the_mean": fitted.worth_it, **proposal}
+    said["proposal"] = {"weights": fitted.weights, "explained": fitted.explained, **proposal}
     paths.append(proposal_path(out))
     paths[-1].write_text(json.dumps(said["proposal"], indent=2) + "\n")
   else:

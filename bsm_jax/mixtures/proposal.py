@@ -54,8 +54,9 @@ class Fitted:
   predicted: np.ndarray
 
   @property
-  def worth_it(self) -> bool:
-    return self.errors[self.law.form] < self.errors["mean"]
+  def explained(self) -> float:
+    """Of the variance of mixtures left out; below zero where their mean predicts them better."""
+    return 1 - (self.errors[self.law.form] / self.errors["mean"]) ** 2
 
 
 def fit_law(search: Search, *, bootstrap: int = 200) -> Fitted:
