@@ -16,7 +16,8 @@ and named. Written are
   OUT.png, OUT.csv   the losses by mixture, and by each corpus' share
 
 The law (`bsm_jax/mixtures/law.py`) goes beyond the paper. It is worth as much as its error on mixtures left out, which
-is printed beside that of predicting the mean; its spreads come from a bootstrap, which takes the law's form for true.
+is printed beside that of predicting the mean: where it explains less than half of their variance, it is not to be
+relied on. Its spreads come from a bootstrap, which takes the law's form for true.
 """
 
 import csv
@@ -39,8 +40,8 @@ from matplotlib import pyplot as plt  # noqa: E402  (the backend must be chosen 
 
 # Of Okabe and Ito (2008), as in `bsm_jax.report`.
 _BLUE, _ORANGE, _GREEN = "#0072B2", "#D55E00", "#009E73"
-# Of the variance of mixtures left out. In 60 searches of nine mixtures whose losses were noise, a third of the laws were
-# better than the mean and none explained more than 0.42.
+# Of the variance of mixtures left out. In 60 searches of nine mixtures whose losses were noise, a third of the laws
+# were better than the mean, and none explained more than 0.42.
 _LITTLE = 0.5
 
 
@@ -114,7 +115,7 @@ def about_law(search: Search, fitted: Fitted) -> str:
   form, proposal = fitted.law.form, fitted.proposal
   errors = ", ".join(f"{name} {error:.5f}" for name, error in fitted.errors.items() if name != "mean")
   lines = [f"Law: {form}, L = {law_lib.FORMS[form]}. Error on mixtures left out: {errors}; predicting the mean"
-           f" {fitted.errors['mean']:.5f}."]  # fmt: skip
+           f" {fitted.errors['mean']:.5f}, so {100 * fitted.explained:.0f} % explained."]  # fmt: skip
   if "exponential" not in fitted.errors:
     least = law_lib.needed(len(fitted.corpora))["exponential"]
     lines.append(f"The law with a floor needs {least} different mixtures; this is the simpler, shrunken form, which"
