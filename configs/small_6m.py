@@ -2,7 +2,14 @@
 
   python -m bsm_jax.train --config=configs/small_6m.py --config.data.root=ROWS --workdir=DIR
 
-Not run yet; see `configs/small.py` for the settings of two CPU cores.
+Both arms at once took 66 minutes on two CPU cores that other work shared, with the settings of `configs/small.py`.
+Found, seed 0, at the end (bits a residue; the 2.4M models of seed 0 in brackets):
+
+            DNA             RNA             protein
+  mixed     1.929 (1.941)   1.915 (1.939)   4.164 (4.164)
+  single    1.919 (1.921)   1.895 (1.910)   4.145 (4.137)
+
+Held-out proteins given their DNA, 10-60 codons: 0.004 bits in E. coli and in yeast; given a wrong DNA above 12.
 """
 
 from ml_collections import ConfigDict
