@@ -82,18 +82,14 @@ def as_markdown(search: Search, rows: list[dict]) -> str:
   return "".join([text[0], "|" + "---|" * len(lines[0]) + "\n", *text[1:]])
 
 
-def seed_shifts(search: Search) -> str:
-  """What each seed shifts the weighted loss by, "+0.0012 (seed 0), -0.0012 (seed 1)"."""
-  return ", ".join(f"{shift:+.4f} (seed {seed})" for seed, shift in search.seed_shifts.items())
-
-
 def about_winner(search: Search) -> str:
   """Who won, and whether chance could have decided it."""
   winner = search.mixtures[0]
   line = f"Lowest: {ratio(search, winner)} % at {search.values(winner).mean():.4f} ({', '.join(winner.runs)})."
   spread, freedom = search.spread
   if len(search.seed_shifts) > 1:
-    line += f"\nSeeds shift all their runs by {seed_shifts(search)}, which is taken out."
+    shifts = ", ".join(f"{shift:+.4f} (seed {seed})" for seed, shift in search.seed_shifts.items())
+    line += f"\nSeeds shift all their runs by {shifts}, which is taken out."
   if not freedom:
     return (f"{line}\nNothing is known of the spread between runs, nor whether this is a tie: that takes two mixtures"
             " with the same two seeds, or more.")

@@ -2,7 +2,7 @@
 
   python -m bsm_jax.train --config=configs/small_6m.py --config.data.root=ROWS --workdir=DIR
 
-Both arms at once took 66 minutes on two CPU cores that other work shared, with the settings of `configs/small.py`.
+Both arms at once took 67 minutes on two CPU cores that other work shared, with the settings of `configs/small.py`.
 Found, seed 0, at the end (bits a residue; the 2.4M models of seed 0 in brackets):
 
             DNA             RNA             protein
